@@ -1,0 +1,178 @@
+//! Files and folders that are complete or absent, and journals whose torn tail is dropped.
+//! A file is written beside its place, synced and renamed; a folder is filled under a
+//! temporary name and renamed. Journals are the one thing that grows in place.
+
+use super::{Error, Result};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// Writes `path` through `fill`; at any moment the old content, the new one or none is there.
+///
+/// # Errors
+/// [`Error::Io`] when the folder or file cannot be written; whatever `fill` returns.
+pub fn write_file<E: From<Error>>(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
+    make_parent(path)?;
+    let partial = partial_name(path);
+    let file = File::create(&partial).map_err(Error::io("create", &partial))?;
+    let mut writer = BufWriter::new(file);
+    fill(&mut writer)?;
+    let file = writer
+        .into_inner()
+        .map_err(|e| Error::io("write", &partial)(e.into_error()))?;
+    file.sync_all().map_err(Error::io("sync", &partial))?;
+    fs::rename(&partial, path).map_err(Error::io("rename into", path))?;
+    sync_parent(path)?;
+    Ok(())
+}
+
+/// Fills a folder under a temporary name and gives it its own when `fill` has succeeded.
+/// What stood at `path` is replaced.
+///
+/// # Errors
+/// [`Error::Io`] when the folder cannot be written; whatever `fill` returns.
+pub fn write_folder<E: From<Error>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    make_parent(path)?;
+    let partial = partial_name(path);
+    if partial.exists() {
+        fs::remove_dir_all(&partial).map_err(Error::io("clear", &partial))?;
+    }
+    fs::create_dir_all(&partial).map_err(Error::io("create", &partial))?;
+    fill(&partial)?;
+    if path.exists() {
+        fs::remove_dir_all(path).map_err(Error::io("replace", path))?;
+    }
+    fs::rename(&partial, path).map_err(Error::io("rename into", path))?;
+    sync_parent(path)?;
+    Ok(())
+}
+
+fn make_parent(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => {
+            fs::create_dir_all(parent).map_err(Error::io("create", parent))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn partial_name(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    path.with_file_name(name)
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // Windows cannot open folders as files; there the rename alone has to do.
+    if cfg!(unix) {
+        let folder = File::open(parent).map_err(Error::io("open", parent))?;
+        folder.sync_all().map_err(Error::io("sync", parent))?;
+    }
+    Ok(())
+}
+
+/// An append-only file of JSON records, one a line, each flushed as it is added.
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// The journal at `path`, made if absent, with the whole records it already holds.
+    /// A last line without its end (the writer was killed) is cut off.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Input`] when a whole line is not a record of type `T`.
+    pub fn open<T: serde::de::DeserializeOwned>(path: &Path) -> Result<(Self, Vec<T>)> {
+        make_parent(path)?;
+        let mut file = File::options()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(Error::io("open", path))?;
+        let mut records = Vec::new();
+        let mut whole: u64 = 0;
+        let mut reader = BufReader::new(&file);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = reader.read_until(b'\n', &mut line).map_err(Error::io("read", path))?;
+            if line.last() != Some(&b'\n') {
+                break;
+            }
+            let record = serde_json::from_slice(&line).map_err(|error| {
+                super::Fault::new(path, "a record of this journal", error.to_string())
+                    .line(records.len() as u64 + 1)
+                    .hint("the journal was changed by something else; remove it to begin anew")
+            })?;
+            records.push(record);
+            whole += read as u64;
+        }
+        drop(reader);
+        file.set_len(whole).map_err(Error::io("truncate", path))?;
+        file.seek(SeekFrom::End(0)).map_err(Error::io("seek in", path))?;
+        let path = path.to_owned();
+        Ok((Self { file, path }, records))
+    }
+
+    /// Adds one record and hands it to the system before returning.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be written.
+    pub fn append<T: serde::Serialize>(&mut self, record: &T) -> Result<()> {
+        let mut line = serde_json::to_vec(record)
+            .map_err(|error| Error::io("encode a record for", &self.path)(error.into()))?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(Error::io("append to", &self.path))?;
+        self.file.flush().map_err(Error::io("append to", &self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_fill_leaves_the_old_file() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a/b.txt");
+        write_file(&path, |w| w.write_all(b"old").map_err(Error::io("write", &path)))?;
+        let failed = write_file(&path, |w| {
+            w.write_all(b"half").map_err(Error::io("write", &path))?;
+            Err::<(), Error>(Error::Stopped)
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read_to_string(&path)?, "old");
+        Ok(())
+    }
+
+    #[test]
+    fn a_torn_last_record_is_dropped_and_the_rest_goes_on() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("journal.jsonl");
+        fs::write(&path, "1\n2\n3")?;
+        let (mut journal, records) = Journal::open::<u32>(&path)?;
+        assert_eq!(records, [1, 2]);
+        journal.append(&4)?;
+        assert_eq!(fs::read_to_string(&path)?, "1\n2\n4\n");
+        Ok(())
+    }
+
+    #[test]
+    fn a_broken_record_in_the_middle_is_an_error() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("journal.jsonl");
+        fs::write(&path, "1\nx\n3\n")?;
+        let error = Journal::open::<u32>(&path).err().ok_or("an error was due")?.to_string();
+        assert!(error.contains("journal.jsonl:2"), "{error}");
+        Ok(())
+    }
+}

@@ -1,0 +1,32 @@
+//! Data at rest: identifiers, collections, runs, candidates, instances, and how files are written.
+//! The lowest layer: it knows nothing of models, retrieval or training.
+
+pub mod atomic;
+pub mod candidate;
+pub mod collection;
+pub mod corpus;
+pub mod digest;
+pub mod error;
+pub mod ids;
+pub mod jsonl;
+pub mod provenance;
+pub mod qrels;
+pub mod queries;
+pub mod run;
+pub mod seeds;
+pub mod store;
+pub mod watch;
+
+pub use candidate::{Candidate, Instance, Scores, TrainingPassage};
+pub use collection::Collection;
+pub use corpus::{Corpus, Document};
+pub use digest::Digest;
+pub use error::{Error, Fault, Result};
+pub use ids::{DocId, Passage, QueryId, WrittenId};
+pub use provenance::Provenance;
+pub use qrels::Qrels;
+pub use queries::{Queries, Query};
+pub use run::{Hit, Run};
+pub use seeds::Seed;
+pub use store::Store;
+pub use watch::{Quiet, Watch};

@@ -1,0 +1,5 @@
+//! Where negatives come from: sources behind one trait, pushing into a sink.
+
+pub mod source;
+
+pub use source::{NegativeSource, Sink, Task};
