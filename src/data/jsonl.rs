@@ -3,7 +3,7 @@
 use super::{Error, Fault, Result, error::excerpt};
 use serde_json::{Map, Value};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 /// One JSON object of a line, with where it came from.

@@ -4,7 +4,6 @@
 use super::{DocId, Error, Fault, QueryId, Result, error::excerpt, jsonl, qrels::utf8};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 /// A passage found for a query.

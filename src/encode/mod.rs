@@ -1,8 +1,24 @@
 //! Texts to vectors: differentiable trunks, packing, pooling, the bi-encoder.
 
+pub mod bert;
+pub mod bi_encoder;
+pub mod device;
+pub mod error;
+pub mod folder;
+pub mod packing;
+pub mod parameters;
+pub mod settings;
+pub mod trunk;
 pub mod vectors;
+pub mod workers;
 
+pub use bi_encoder::{BiEncoder, Encoded};
+pub use error::EncodeError;
+pub use folder::FreshEncoder;
+pub use packing::PackedBatch;
+pub use settings::Role;
+pub use trunk::Mode;
 pub use vectors::Vectors;
 
 /// Result of the encode layer.
-pub type Result<T, E = crate::data::Error> = std::result::Result<T, E>;
+pub type Result<T, E = EncodeError> = std::result::Result<T, E>;

@@ -1,7 +1,6 @@
 //! Rows of f32, as encoders make them and searches read them.
 
-use super::Result;
-use crate::data::{Error as DataError, Fault, atomic};
+use crate::data::{Error as DataError, Fault, Result, atomic};
 use std::path::Path;
 
 /// A dense matrix `(N, D)` of f32, row-major.
@@ -56,7 +55,7 @@ impl Vectors {
     ///
     /// # Errors
     /// [`DataError::Io`].
-    pub fn write(&self, path: &Path) -> Result<(), DataError> {
+    pub fn write(&self, path: &Path) -> Result<()> {
         atomic::write_file(path, |out| {
             let failed = |e| DataError::io("write", path)(e);
             let size = |n: usize| u32::try_from(n).map_err(|e| DataError::io("write", path)(std::io::Error::other(e)));
@@ -74,7 +73,7 @@ impl Vectors {
     ///
     /// # Errors
     /// [`DataError::Io`]; [`DataError::Input`] when the file is not of that form or holds a value that is not finite.
-    pub fn read(path: &Path) -> Result<Self, DataError> {
+    pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
         let wrong = |found: &str| Fault::new(path, "a vector file of this program", found).hint("remove it to have it made anew");
         let (head, body) = bytes.split_at_checked(16).ok_or_else(|| wrong("a shorter file"))?;

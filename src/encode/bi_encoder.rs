@@ -1,0 +1,240 @@
+//! Texts to vectors: tokenizer, trunk, pooling and length in one, read from and written to a
+//! sentence-transformers folder.
+
+use super::packing::{PackedBatch, group_by_length};
+use super::parameters::{Parameters, WeightFile};
+use super::settings::{EncoderSettings, Length, Pooling, Role};
+use super::trunk::{Architecture, Mode, Trunk, absent};
+use super::{EncodeError, Result, Vectors, folder, workers};
+use crate::data::{self, Digest, Watch};
+use crate::text::Tokenizer;
+use candle_core::{Device, Tensor};
+use std::path::{Path, PathBuf};
+
+/// Tokens that one forward pass of inference takes together; larger gains nothing on CPUs and costs memory.
+const TOKENS_PER_BATCH: usize = 2048;
+
+/// A bi-encoder: a text in, a vector out, queries and documents by the same weights.
+pub struct BiEncoder {
+    folder: PathBuf,
+    architecture: Architecture,
+    settings: EncoderSettings,
+    tokenizer: Tokenizer,
+    parameters: Parameters,
+    tracked: Box<dyn Trunk>,
+    frozen: Box<dyn Trunk>,
+    device: Device,
+}
+
+/// Vectors of texts, and how many texts were cut to fit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Encoded {
+    /// One row a text, in the order given.
+    pub vectors: Vectors,
+    /// Texts cut to the maximal length.
+    pub truncated: usize,
+}
+
+impl BiEncoder {
+    /// The encoder in `folder`, on `device`, ready for inference and training.
+    ///
+    /// # Errors
+    /// [`EncodeError::Data`] naming the file, key or tensor that is missing or wrong.
+    pub fn open(folder: &Path, device: &Device) -> Result<Self> {
+        let architecture = Architecture::read(&folder.join("config.json"))?;
+        let settings = EncoderSettings::read(folder, architecture.positions())?;
+        let tokenizer =
+            Tokenizer::open(&folder.join("tokenizer.json"), settings.max_length).map_err(data::Error::from)?;
+        let weights = WeightFile::open(&folder.join("model.safetensors"), device)?;
+        let parameters = Parameters::take(weights, &architecture.weights())?;
+        let tracked = architecture.build(&|name| {
+            let variable = parameters.get(name).ok_or_else(|| absent(name))?;
+            Ok(variable.as_tensor().clone())
+        })?;
+        // The same storage without gradient tracking: intermediate results are freed at once.
+        let frozen = architecture.build(&|name| {
+            let variable = parameters.get(name).ok_or_else(|| absent(name))?;
+            Ok(variable.as_detached_tensor())
+        })?;
+        let folder = folder.to_owned();
+        Ok(Self { folder, architecture, settings, tokenizer, parameters, tracked, frozen, device: device.clone() })
+    }
+
+    /// The same encoder with texts cut to `max_length` tokens, where that is shorter than its own.
+    ///
+    /// # Errors
+    /// [`EncodeError::Data`] when the length leaves no room for text.
+    pub fn shortened(mut self, max_length: usize) -> Result<Self> {
+        self.settings.max_length = self.settings.max_length.min(max_length);
+        let path = self.folder.join("tokenizer.json");
+        self.tokenizer = self.tokenizer.shortened(&path, self.settings.max_length).map_err(data::Error::from)?;
+        Ok(self)
+    }
+
+    /// Digest of everything that decides a text's vector: weights, vocabulary and settings.
+    ///
+    /// # Errors
+    /// [`EncodeError::Data`].
+    pub fn digest(folder: &Path) -> Result<Digest> {
+        Ok(Digest::of_files(
+            folder,
+            &[
+                "config.json",
+                "model.safetensors",
+                "tokenizer.json",
+                "modules.json",
+                "sentence_bert_config.json",
+                "tokenizer_config.json",
+                "config_sentence_transformers.json",
+                "1_Pooling/config.json",
+            ],
+        )?)
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn settings(&self) -> &EncoderSettings {
+        &self.settings
+    }
+
+    /// Its weights.
+    #[must_use]
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Where it computes.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// D, the length of its vectors.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.tracked.width()
+    }
+
+    /// Token ids of each text with the prompt of `role` before it, and how many were cut.
+    ///
+    /// # Errors
+    /// [`EncodeError::Tokenize`].
+    pub fn tokenize(&self, texts: &[&str], role: Role) -> Result<crate::text::tokenizer::Tokenized> {
+        let prompt = self.settings.prompt(role);
+        if prompt.is_empty() {
+            return Ok(self.tokenizer.encode(texts)?);
+        }
+        let prompted: Vec<String> = texts.iter().map(|text| format!("{prompt}{text}")).collect();
+        Ok(self.tokenizer.encode(&prompted.iter().map(String::as_str).collect::<Vec<_>>())?)
+    }
+
+    /// Vectors `(B, D)` of the packed sequences; with [`Mode::Training`] they carry gradients to the weights.
+    ///
+    /// # Errors
+    /// As [`Trunk::forward`].
+    pub fn embed(&self, batch: &PackedBatch, mut mode: Mode) -> Result<Tensor> {
+        let trunk = match mode {
+            Mode::Inference => &self.frozen,
+            Mode::Training => &self.tracked,
+        };
+        let tokens = trunk.forward(batch, &mut mode)?;
+        let pooled = pool(&tokens, batch, self.settings.pooling)?;
+        Ok(match self.settings.length {
+            Length::Free => pooled,
+            // The floor is that of torch.nn.functional.normalize.
+            Length::Unit => {
+                let norm = pooled.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?;
+                pooled.broadcast_div(&norm)?
+            }
+        })
+    }
+
+    /// Vectors of all texts, in the order given; the same whatever the number of threads.
+    ///
+    /// # Errors
+    /// [`EncodeError::Tokenize`], [`EncodeError::Candle`], [`EncodeError::NotFinite`], or a stop.
+    pub fn encode(&self, texts: &[&str], role: Role, watch: &dyn Watch) -> Result<Encoded> {
+        let tokenized = self.tokenize(texts, role)?;
+        let lengths: Vec<usize> = tokenized.ids.iter().map(Vec::len).collect();
+        let groups = group_by_length(&lengths, TOKENS_PER_BATCH);
+        let width = self.width();
+        let rows = workers::map(&self.device, &groups, |group| -> Result<Vec<f32>> {
+            watch.check()?;
+            let sequences: Vec<&[u32]> = group.iter().map(|&place| tokenized.ids[place].as_slice()).collect();
+            let vectors = self.embed(&PackedBatch::new(&sequences), Mode::Inference)?;
+            watch.advance(group.len() as u64);
+            Ok(vectors.flatten_all()?.to_vec1()?)
+        })?;
+        let mut values = vec![0.0; texts.len() * width];
+        for (group, rows) in groups.iter().zip(rows) {
+            for (&place, row) in group.iter().zip(rows.chunks_exact(width)) {
+                values[place * width..][..width].copy_from_slice(row);
+            }
+        }
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(EncodeError::NotFinite);
+        }
+        Ok(Encoded { vectors: Vectors::new(width, values), truncated: tokenized.truncated })
+    }
+
+    /// As [`BiEncoder::encode`], in blocks of `block` texts that are kept in `folder` as they are finished, so that
+    /// an interrupted run goes on at the last whole block. The caller names `folder` by content and removes it at the end.
+    ///
+    /// # Errors
+    /// As [`BiEncoder::encode`].
+    pub fn encode_in_blocks(&self, texts: &[&str], role: Role, (folder, block): (&Path, usize), watch: &dyn Watch) -> Result<Encoded> {
+        let mut values = Vec::with_capacity(texts.len() * self.width());
+        let mut truncated = 0;
+        for (number, part) in texts.chunks(block.max(1)).enumerate() {
+            let path = folder.join(format!("{number:06}.vectors"));
+            let count_path = folder.join(format!("{number:06}.truncated"));
+            let kept: Option<usize> = if path.is_file() { std::fs::read_to_string(&count_path).ok().and_then(|t| t.parse().ok()) } else { None };
+            if let Some(count) = kept {
+                values.extend_from_slice(Vectors::read(&path)?.values());
+                truncated += count;
+                watch.advance(part.len() as u64);
+            } else {
+                let encoded = self.encode(part, role, watch)?;
+                // The count goes first: vectors without it are made anew.
+                let text = encoded.truncated.to_string();
+                data::atomic::write_file(&count_path, |out| out.write_all(text.as_bytes()).map_err(data::Error::io("write", &count_path)))?;
+                encoded.vectors.write(&path)?;
+                values.extend_from_slice(encoded.vectors.values());
+                truncated += encoded.truncated;
+            }
+        }
+        Ok(Encoded { vectors: Vectors::new(self.width(), values), truncated })
+    }
+
+    /// Writes the encoder as a sentence-transformers folder (old layout) into the existing folder `into`.
+    ///
+    /// # Errors
+    /// [`EncodeError::Data`] or [`EncodeError::Candle`] when it cannot be written.
+    pub fn save(&self, into: &Path, card: &str) -> Result<()> {
+        self.parameters.write(&into.join("model.safetensors"))?;
+        folder::copy_vocabulary(&self.folder, into)?;
+        folder::write_settings(into, &self.architecture, &self.settings, card)?;
+        Ok(())
+    }
+}
+
+/// `(B, D)` from the packed token vectors `(T, D)`.
+fn pool(tokens: &Tensor, batch: &PackedBatch, pooling: Pooling) -> Result<Tensor> {
+    let count = batch.lengths().len();
+    match (pooling, batch.uniform()) {
+        (Pooling::Cls, _) => {
+            Ok(tokens.index_select(&Tensor::from_vec(batch.starts(), count, tokens.device())?, 0)?)
+        }
+        (Pooling::Mean, Some(length)) => Ok(tokens.reshape((count, length, ()))?.mean(1)?),
+        (Pooling::Mean, None) => {
+            // A (B, T) matrix that averages each sequence: one product, with a backward.
+            let total = batch.ids().len();
+            let mut shares = vec![0.0f32; count * total];
+            for (row, (start, &length)) in batch.starts().into_iter().zip(batch.lengths()).enumerate() {
+                #[expect(clippy::cast_precision_loss, reason = "lengths are far below 2^24")]
+                shares[row * total + start as usize..][..length].fill(1.0 / length as f32);
+            }
+            Ok(Tensor::from_vec(shares, (count, total), tokens.device())?.matmul(tokens)?)
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What can go wrong while encoding.
+
+use crate::data;
+
+/// Failure of the encode layer.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// Files, or a stop.
+    #[error(transparent)]
+    Data(#[from] data::Error),
+    /// Tensor arithmetic, device or memory.
+    #[error("tensor operation failed: {0}")]
+    Candle(#[from] candle_core::Error),
+    /// Tokenizing.
+    #[error("cannot tokenize: {0}")]
+    Tokenize(#[from] tokenizers::Error),
+    /// A sequence does not fit the position embeddings.
+    #[error("a sequence of {length} tokens, but the encoder takes at most {most}")]
+    TooLong {
+        /// Tokens of the sequence.
+        length: usize,
+        /// The encoder's limit.
+        most: usize,
+    },
+    /// The tokenizer gives ids that the weights do not have.
+    #[error("token id {id}, but the encoder has {size} token embeddings\n  hint: tokenizer.json and model.safetensors do not belong together")]
+    UnknownToken {
+        /// The id.
+        id: u32,
+        /// Rows of the embedding.
+        size: usize,
+    },
+    /// The trunk asked for a weight that the table does not list.
+    #[error("no weight called {0}")]
+    NoSuchWeight(String),
+    /// Vectors came out that are no numbers.
+    #[error("the encoder gave a vector that is not finite\n  hint: its weights are damaged, or training went astray")]
+    NotFinite,
+}

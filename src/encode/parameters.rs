@@ -1,0 +1,135 @@
+//! The weights of a trunk as variables: read from safetensors, checked by name and shape, written back.
+
+use super::{EncodeError, Result};
+use crate::data::{self, Fault};
+use candle_core::{DType, Device, Shape, Tensor, Var};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// Weights as tensors of one file by name, before a trunk has asked for them.
+pub struct WeightFile {
+    path: std::path::PathBuf,
+    tensors: HashMap<String, Tensor>,
+}
+
+impl WeightFile {
+    /// The tensors of `path`, as f32 on `device`; a leading `bert.` is taken off the names.
+    ///
+    /// # Errors
+    /// [`EncodeError::Data`] when there is no such file or it is no whole safetensors file of numbers.
+    pub fn open(path: &Path, device: &Device) -> Result<Self> {
+        if !path.is_file() {
+            let mut fault = Fault::new(path, "the encoder's weights", "no such file");
+            if path.with_file_name("pytorch_model.bin").is_file() {
+                fault = fault.hint("only safetensors are read (a pickle can run code): convert it once with model.save_pretrained(folder, safe_serialization=True)");
+            }
+            return Err(data::Error::from(fault).into());
+        }
+        let unreadable = |error: candle_core::Error| {
+            let fault = Fault::new(path, "a whole safetensors file", data::error::excerpt(&error.to_string(), 160));
+            data::Error::from(fault.hint("the file is cut off or damaged: copy it again and compare its size or sha256"))
+        };
+        let mut tensors = HashMap::new();
+        for (name, tensor) in candle_core::safetensors::load(path, device).map_err(unreadable)? {
+            let tensor = if tensor.dtype().is_float() { tensor.to_dtype(DType::F32)? } else { tensor };
+            tensors.insert(name.strip_prefix("bert.").unwrap_or(&name).to_owned(), tensor);
+        }
+        Ok(Self { path: path.to_owned(), tensors })
+    }
+
+    fn missing(&self, name: &str) -> Fault {
+        let near = self.tensors.keys().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
+        let fault = Fault::new(&self.path, "this tensor", "no such tensor").key(name);
+        match near {
+            Some(near) => fault.hint(format!("the nearest name in the file is {near}; is it a BERT encoder's file?")),
+            None => fault.hint("the file holds no tensor at all"),
+        }
+    }
+}
+
+/// Variables by name, in name order; every one of them takes part in the forward pass.
+#[derive(Debug, Clone, Default)]
+pub struct Parameters {
+    variables: BTreeMap<String, Var>,
+}
+
+impl Parameters {
+    /// Takes from `file` exactly the tensors that `wanted` lists, and makes sure that no other is left over,
+    /// apart from a pooler, a language-model head and buffers, which do not touch the vectors.
+    ///
+    /// # Errors
+    /// [`EncodeError::Data`] naming the tensor that is missing, has another shape, is not finite or is not known.
+    pub fn take(mut file: WeightFile, wanted: &[(String, Shape)]) -> Result<Self> {
+        let mut variables = BTreeMap::new();
+        for (name, shape) in wanted {
+            let Some(tensor) = file.tensors.remove(name) else {
+                return Err(data::Error::from(file.missing(name)).into());
+            };
+            let fault = |expected: String, found: String| {
+                EncodeError::from(data::Error::from(Fault::new(&file.path, expected, found).key(name)))
+            };
+            if tensor.shape() != shape {
+                return Err(fault(format!("shape {:?} by config.json", shape.dims()), format!("{:?}", tensor.dims())));
+            }
+            let sum = tensor.abs()?.sum_all()?.to_scalar::<f32>()?;
+            if !sum.is_finite() {
+                return Err(fault("finite numbers".into(), "a value that is not finite".into()));
+            }
+            variables.insert(name.clone(), Var::from_tensor(&tensor)?);
+        }
+        let harmless = |name: &str| name.starts_with("pooler.") || name.starts_with("cls.") || name.ends_with("position_ids");
+        let mut rest: Vec<String> = file.tensors.into_keys().filter(|name| !harmless(name)).collect();
+        rest.sort();
+        if let Some(first) = rest.first() {
+            let fault = Fault::new(&file.path, "only tensors of this architecture", format!("{} more", rest.len()));
+            return Err(data::Error::from(fault.key(first).hint("config.json and the weights do not belong together")).into());
+        }
+        Ok(Self { variables })
+    }
+
+    /// Fresh variables: `draw` gives the values of each.
+    ///
+    /// # Errors
+    /// [`EncodeError::Candle`].
+    pub fn fresh(wanted: &[(String, Shape)], device: &Device, mut draw: impl FnMut(&str, usize) -> Vec<f32>) -> Result<Self> {
+        let mut variables = BTreeMap::new();
+        for (name, shape) in wanted {
+            let values = draw(name, shape.elem_count());
+            variables.insert(name.clone(), Var::from_vec(values, shape.clone(), device)?);
+        }
+        Ok(Self { variables })
+    }
+
+    /// Names and variables, in name order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.variables.iter().map(|(name, variable)| (name.as_str(), variable))
+    }
+
+    /// The variable called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Var> {
+        self.variables.get(name)
+    }
+
+    /// Number of variables.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.variables.len()
+    }
+
+    /// True when there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.variables.is_empty()
+    }
+
+    /// Writes all variables as f32 safetensors.
+    ///
+    /// # Errors
+    /// [`EncodeError::Candle`] when the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let tensors: HashMap<&str, Tensor> =
+            self.iter().map(|(name, variable)| (name, variable.as_detached_tensor())).collect();
+        Ok(candle_core::safetensors::save(&tensors, path)?)
+    }
+}

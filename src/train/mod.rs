@@ -1,0 +1,64 @@
+//! Contrastive training of the encoder: loss, optimiser, loop, checkpoint.
+
+pub mod batches;
+mod checkpoint;
+pub mod loss;
+pub mod optimiser;
+pub mod settings;
+pub mod trainer;
+
+pub use settings::{InBatch, TrainSettings};
+pub use trainer::{StepRecord, Trained, Trainer};
+
+use crate::{data, encode::EncodeError};
+
+/// Result of the train layer.
+pub type Result<T, E = TrainError> = std::result::Result<T, E>;
+
+/// Failure of training.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// Files, or a stop.
+    #[error(transparent)]
+    Data(#[from] data::Error),
+    /// The encoder.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// Tensor arithmetic, device or memory.
+    #[error("tensor operation failed: {0}\n  hint: if memory ran out, lower batch_size or max_length")]
+    Candle(#[from] candle_core::Error),
+    /// Nothing to train on.
+    #[error("no training instances\n  hint: an earlier stage kept nothing; look at its report of drops")]
+    NoInstances,
+    /// Instances with different numbers of negatives.
+    #[error("query {query} has {found} negatives where the first instance has {expected}\n  hint: make the instances with `nearmiss mix`, which gives every one the same number")]
+    Uneven {
+        /// The query.
+        query: String,
+        /// Negatives of the first instance.
+        expected: usize,
+        /// Negatives of this one.
+        found: usize,
+    },
+    /// Part of the encoder would not be trained.
+    #[error("{} of {of} variables received no finite gradient in the first step: {}", without.len(), without.join(", "))]
+    Gradient {
+        /// Names of those variables.
+        without: Vec<String>,
+        /// Number of all variables.
+        of: usize,
+    },
+    /// The loss does not depend on the vectors.
+    #[error("the loss gave no gradient for the vectors")]
+    Detached,
+    /// Training diverged.
+    #[error("step {step}: loss {loss}, gradient norm {gradient_norm}\n  hint: lower learning_rate or raise temperature; the last checkpoint is kept")]
+    NotFinite {
+        /// Step, from 1.
+        step: usize,
+        /// Its loss.
+        loss: f32,
+        /// Its gradient norm.
+        gradient_norm: f64,
+    },
+}

@@ -1,0 +1,132 @@
+//! The encoder against candle-transformers' BERT, against itself in other batches, and through a save and a load.
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use candle_transformers::models::bert::{BertModel, Config};
+use nearmiss::data::{Quiet, Seed};
+use nearmiss::encode::{BiEncoder, FreshEncoder, Mode, PackedBatch, Role};
+use std::error::Error;
+use std::path::Path;
+
+const TEXTS: [&str; 5] = [
+    "Iron melts at 1538 degrees.",
+    "",
+    "Gold was known in antiquity, and so were silver and copper, which lie above and below it.",
+    "Hydrogen",
+    "The density of osmium is the highest of all elements that are stable: 22.59 grams per cubic centimetre.",
+];
+
+fn fresh(folder: &Path) -> Result<BiEncoder, Box<dyn Error>> {
+    let texts: Vec<String> = TEXTS.iter().map(|t| (*t).to_owned()).collect();
+    FreshEncoder { vocabulary: 300, width: 64, layers: 2, max_length: 64, seed: Seed(1) }.write(&texts, folder)?;
+    Ok(BiEncoder::open(folder, &Device::Cpu)?)
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn the_trunk_is_the_bert_of_candle_transformers() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("encoder");
+    let encoder = fresh(&path)?;
+    let config: Config = serde_json::from_slice(&std::fs::read(path.join("config.json"))?)?;
+    let weights = candle_core::safetensors::load(path.join("model.safetensors"), &Device::Cpu)?;
+    let oracle = BertModel::load(VarBuilder::from_tensors(weights, DType::F32, &Device::Cpu), &config)?;
+    for ids in encoder.tokenize(&TEXTS, Role::Document)?.ids {
+        let input = Tensor::new(ids.as_slice(), &Device::Cpu)?.unsqueeze(0)?;
+        let tokens = oracle.forward(&input, &input.zeros_like()?, None)?;
+        let mean = tokens.mean(1)?;
+        let expected = mean.broadcast_div(&mean.sqr()?.sum_keepdim(1)?.sqrt()?)?.flatten_all()?.to_vec1::<f32>()?;
+        for mode in [Mode::Inference, Mode::Training] {
+            let ours = encoder.embed(&PackedBatch::new(&[&ids]), mode)?.flatten_all()?.to_vec1::<f32>()?;
+            let apart = distance(&ours, &expected);
+            assert!(apart < 1e-5, "{mode:?}: {apart}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_text_has_the_same_vector_alone_in_a_batch_and_in_blocks() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let encoder = fresh(&folder.path().join("encoder"))?;
+    let together = encoder.encode(&TEXTS, Role::Document, &Quiet)?;
+    let sequences = encoder.tokenize(&TEXTS, Role::Document)?.ids;
+    let packed = PackedBatch::new(&sequences.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let mixed = encoder.embed(&packed, Mode::Inference)?.to_vec2::<f32>()?;
+    let blocks = folder.path().join("blocks");
+    std::fs::create_dir_all(&blocks)?;
+    let first = encoder.encode_in_blocks(&TEXTS, Role::Document, (&blocks, 2), &Quiet)?;
+    let again = encoder.encode_in_blocks(&TEXTS, Role::Document, (&blocks, 2), &Quiet)?;
+    assert_eq!(first, again);
+    for (row, text) in TEXTS.iter().enumerate() {
+        let alone = encoder.encode(&[text], Role::Document, &Quiet)?;
+        let alone = alone.vectors.row(0);
+        assert!(distance(alone, together.vectors.row(row)) < 1e-6);
+        assert!(distance(alone, &mixed[row]) < 1e-6, "padding changed text {row}");
+        assert!(distance(alone, first.vectors.row(row)) < 1e-6);
+        let norm: f32 = alone.iter().map(|v| v * v).sum();
+        assert!((norm - 1.0).abs() < 1e-5);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_saved_encoder_opens_and_gives_the_same_vectors() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let encoder = fresh(&folder.path().join("encoder"))?;
+    let saved = folder.path().join("saved");
+    std::fs::create_dir(&saved)?;
+    encoder.save(&saved, "# card\n")?;
+    let opened = BiEncoder::open(&saved, &Device::Cpu)?;
+    assert_eq!(opened.settings(), encoder.settings());
+    assert_eq!(opened.encode(&TEXTS, Role::Query, &Quiet)?, encoder.encode(&TEXTS, Role::Query, &Quiet)?);
+    Ok(())
+}
+
+/// Opens `folder` and gives the message that must come.
+fn refusal(folder: &Path) -> String {
+    BiEncoder::open(folder, &Device::Cpu).err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_named() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("encoder");
+    fresh(&path)?;
+    let weights = path.join("model.safetensors");
+    let whole = std::fs::read(&weights)?;
+    let mut tensors = candle_core::safetensors::load(&weights, &Device::Cpu)?;
+    let taken = tensors.remove("encoder.layer.1.output.dense.bias").ok_or("no such tensor")?;
+    candle_core::safetensors::save(&tensors, &weights)?;
+    let message = refusal(&path);
+    let expected = format!(
+        "{}: `encoder.layer.1.output.dense.bias`: expected this tensor, found no such tensor\n  hint: the nearest name in the file is encoder.layer.0.output.dense.bias; is it a BERT encoder's file?",
+        weights.display()
+    );
+    assert_eq!(message, expected);
+    tensors.insert("encoder.layer.1.output.dense.bias".into(), taken.narrow(0, 0, 3)?);
+    candle_core::safetensors::save(&tensors, &weights)?;
+    assert!(refusal(&path).contains("expected shape [64] by config.json, found [3]"), "{}", refusal(&path));
+    tensors.insert("encoder.layer.1.output.dense.bias".into(), (&taken * f64::NAN)?);
+    candle_core::safetensors::save(&tensors, &weights)?;
+    assert!(refusal(&path).contains("not finite"), "{}", refusal(&path));
+    tensors.insert("encoder.layer.1.output.dense.bias".into(), taken.clone());
+    tensors.insert("encoder.layer.2.output.dense.bias".into(), taken);
+    candle_core::safetensors::save(&tensors, &weights)?;
+    assert!(refusal(&path).contains("`encoder.layer.2.output.dense.bias`: expected only tensors of this architecture"));
+    std::fs::write(&weights, &whole[..whole.len() / 2])?;
+    assert!(refusal(&path).contains("expected a whole safetensors file"), "{}", refusal(&path));
+    std::fs::remove_file(&weights)?;
+    std::fs::write(path.join("pytorch_model.bin"), "")?;
+    assert!(refusal(&path).contains("only safetensors are read"), "{}", refusal(&path));
+    std::fs::remove_file(path.join("1_Pooling/config.json"))?;
+    assert!(refusal(&path).contains("the pooling of this encoder"), "{}", refusal(&path));
+    let config = std::fs::read_to_string(path.join("config.json"))?;
+    std::fs::write(path.join("config.json"), config.replace("\"bert\"", "\"t5\""))?;
+    assert!(refusal(&path).contains("`model_type`: expected one of: bert, found \"t5\""), "{}", refusal(&path));
+    Ok(())
+}
