@@ -104,7 +104,7 @@ fn what_is_missing_or_wrong_is_named() -> Result<(), Box<dyn Error>> {
     candle_core::safetensors::save(&tensors, &weights)?;
     let message = refusal(&path);
     let expected = format!(
-        "{}: `encoder.layer.1.output.dense.bias`: expected this tensor, found no such tensor\n  hint: the nearest name in the file is encoder.layer.0.output.dense.bias; is it a BERT encoder's file?",
+        "{}: `encoder.layer.1.output.dense.bias`: expected this tensor, found no such tensor\n  hint: the nearest name in the file is encoder.layer.1.output.LayerNorm.bias; is it a BERT encoder's file?",
         weights.display()
     );
     assert_eq!(message, expected);

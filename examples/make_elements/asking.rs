@@ -253,7 +253,7 @@ pub const ASKS: [Ask; 23] = [
         fact: Fact::Count,
         slug: "isotope-count",
         group: Group::Isotopes,
-        indirect: true,
+        indirect: false,
         questions: &[
             "How many isotopes make up natural {}?",
             "Of how many isotopes is {} as found in nature a mixture?",

@@ -76,6 +76,7 @@ pub fn heat(elements: &[Element], index: usize, label: &str) -> Option<Vec<Strin
         out.push(heat_comparison(physical.melts, other, &tie, label));
     }
     if let (Some(melts), Some(boils)) = (physical.melts, physical.boils)
+        && !element.is_gas()
         && below(&format!("{label} range"), 3) == 0
     {
         out.push(format!(

@@ -61,7 +61,7 @@ fn positions(elements: &[Element], out: &mut Vec<Candidate>) {
             "symbol",
             &[
                 format!("Which element has the symbol {}?", element.symbol),
-                format!("What do the letters {} stand for in the periodic table?", element.symbol),
+                format!("What does the symbol {} stand for in the periodic table?", element.symbol),
             ],
             &found(vec![vec![format!("={}", element.symbol)], vec!["symbol".to_owned(), "written".to_owned()]]),
         );

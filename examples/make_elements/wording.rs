@@ -43,7 +43,10 @@ pub fn list(parts: &[&str]) -> String {
     match parts {
         [] => String::new(),
         [one] => (*one).to_owned(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+        [first @ .., last] => {
+            let comma = if parts.iter().any(|part| part.contains(" and ")) { "," } else { "" };
+            format!("{}{comma} and {last}", first.join(", "))
+        }
     }
 }
 

@@ -214,6 +214,9 @@ impl BiEncoder {
         self.parameters.write(&into.join("model.safetensors"))?;
         folder::copy_vocabulary(&self.folder, into)?;
         folder::write_settings(into, &self.architecture, &self.settings, card)?;
+        // The base's own configuration holds keys that others read and we do not.
+        let config = self.folder.join("config.json");
+        std::fs::copy(&config, into.join("config.json")).map_err(data::Error::io("copy", &config))?;
         Ok(())
     }
 }

@@ -37,6 +37,9 @@ pub(super) fn write_settings(into: &Path, architecture: &Architecture, settings:
             value["pad_token_id"] = json!(0);
             value["position_embedding_type"] = json!("absolute");
             value["torch_dtype"] = json!("float32");
+            for (key, default) in [("hidden_dropout_prob", 0.1), ("attention_probs_dropout_prob", 0.1), ("initializer_range", 0.02)] {
+                value[key] = json!(default);
+            }
             value
         }
     };
