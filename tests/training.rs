@@ -91,7 +91,8 @@ fn an_interrupted_run_ends_with_the_same_weights_bit_for_bit() -> Result<(), Box
     let (whole, parts) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let (trained, weights) = train(whole.path(), &settings(), &Quiet)?;
     let stopped = train(parts.path(), &settings(), &StopAfter(AtomicU64::new(5)));
-    assert!(stopped.is_err_and(|e| e.to_string().contains("stopped")));
+    let message = stopped.err().ok_or("not stopped")?.to_string();
+    assert!(message.contains("stopped"), "{message}");
     let (resumed, same_weights) = train(parts.path(), &settings(), &Quiet)?;
     assert_eq!(resumed, trained);
     assert_eq!(same_weights, weights);

@@ -98,7 +98,7 @@ impl FreshEncoder {
     /// [`EncodeError`] when the vocabulary cannot be learned or the folder not be written.
     pub fn write(&self, texts: &[String], into: &Path) -> Result<()> {
         atomic::write_folder(into, |folder| {
-            let vocab_size = tokenizer::train_wordpiece(texts, self.vocabulary, folder)?;
+            let vocab_size = tokenizer::make_wordpiece(texts, self.vocabulary, folder)?;
             let config = BertConfig {
                 vocab_size,
                 hidden_size: self.width,

@@ -2,12 +2,15 @@
 //! Wraps the `tokenizers` library; the length rule is ours alone, whatever the file says.
 
 use crate::data::{Fault, error::excerpt};
+use ahash::AHashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use tokenizers::models::wordpiece::{WordPiece, WordPieceTrainer};
+use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
-use tokenizers::{AddedToken, Model, TruncationParams};
+use tokenizers::{AddedToken, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, TruncationParams};
 
 /// A tokenizer that cuts texts to a stated number of tokens.
 pub struct Tokenizer {
@@ -80,38 +83,57 @@ impl Tokenizer {
     }
 }
 
-/// Writes a lower-casing WordPiece tokenizer learned from `texts` to `folder`, as BERT's files
-/// (`tokenizer.json`, `vocab.txt`, `tokenizer_config.json`, `special_tokens_map.json`); gives the vocabulary's size.
+/// Writes a lower-casing WordPiece tokenizer made from `texts` to `folder`, as BERT's files (`tokenizer.json`,
+/// `vocab.txt`, `tokenizer_config.json`, `special_tokens_map.json`); gives the vocabulary's size.
+///
+/// The vocabulary holds every character (alone and as a continuation), then whole words by descending count, ties
+/// by bytes, up to `vocabulary_size`. Simple on purpose: the library's own trainer numbers tokens by hash order and
+/// gives another vocabulary at every start; this one is the same for the same texts.
 ///
 /// # Errors
 /// The library's message; an I/O error as the same.
-pub fn train_wordpiece(texts: &[String], vocabulary_size: usize, folder: &Path) -> Result<usize, tokenizers::Error> {
-    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
-    let added = special.iter().map(|&token| AddedToken::from(token, true)).collect();
-    let mut trainer =
-        WordPieceTrainer::builder().vocab_size(vocabulary_size).show_progress(false).special_tokens(added).build();
-    let model = WordPiece::builder().unk_token("[UNK]".into()).build()?;
+pub fn make_wordpiece(texts: &[String], vocabulary_size: usize, folder: &Path) -> Result<usize, tokenizers::Error> {
+    let normalizer = BertNormalizer::new(true, true, None, true);
+    let mut words: BTreeMap<String, u64> = BTreeMap::new();
+    for text in texts {
+        let mut pieces = PreTokenizedString::from(text.as_str());
+        pieces.normalize(|piece| normalizer.normalize(piece))?;
+        BertPreTokenizer.pre_tokenize(&mut pieces)?;
+        for (word, ..) in pieces.get_splits(OffsetReferential::Original, OffsetType::Byte) {
+            *words.entry(word.to_owned()).or_default() += 1;
+        }
+    }
+    let characters: BTreeSet<char> = words.keys().flat_map(|word| word.chars()).collect();
+    let mut vocabulary: Vec<String> = SPECIAL.iter().map(|&token| token.to_owned()).collect();
+    vocabulary.extend(characters.iter().map(char::to_string));
+    vocabulary.extend(characters.iter().map(|c| format!("##{c}")));
+    let mut by_count: Vec<(&String, &u64)> = words.iter().filter(|(word, _)| word.chars().count() > 1).collect();
+    by_count.sort_by_key(|&(word, &count)| (Reverse(count), word));
+    let room = vocabulary_size.saturating_sub(vocabulary.len());
+    vocabulary.extend(by_count.into_iter().take(room).map(|(word, _)| word.clone()));
+    let size = vocabulary.len();
+
+    let ids = vocabulary.iter().cloned().zip(0u32..).collect::<AHashMap<String, u32>>();
+    let model = WordPiece::builder().vocab(ids).unk_token("[UNK]".into()).build()?;
     let mut tokenizer = tokenizers::Tokenizer::new(model);
-    tokenizer.with_normalizer(Some(BertNormalizer::new(true, true, None, true)))?;
+    tokenizer.with_normalizer(Some(normalizer))?;
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
-    let mut wrapped = tokenizers::models::TrainerWrapper::from(trainer.clone());
-    tokenizer.train(&mut wrapped, texts.iter().map(String::as_str))?;
-    trainer.set_show_progress(false);
-    let id = |token: &str| tokenizer.token_to_id(token).ok_or_else(|| format!("{token} is not in the vocabulary"));
-    let processing = BertProcessing::new(("[SEP]".into(), id("[SEP]")?), ("[CLS]".into(), id("[CLS]")?));
-    tokenizer.with_post_processor(Some(processing));
+    tokenizer.with_post_processor(Some(BertProcessing::new(("[SEP]".into(), 3), ("[CLS]".into(), 2))));
+    tokenizer.add_special_tokens(SPECIAL.iter().map(|&token| AddedToken::from(token, true)))?;
     tokenizer.save(folder.join("tokenizer.json"), true)?;
-    tokenizer.get_model().save(folder, None)?;
-    let config = serde_json::json!({
-        "tokenizer_class": "BertTokenizer", "do_lower_case": true, "model_max_length": 512,
-        "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]",
-        "strip_accents": null, "tokenize_chinese_chars": true,
-    });
+    std::fs::write(folder.join("vocab.txt"), vocabulary.join("\n") + "\n")?;
+    let names = serde_json::json!({"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"});
+    std::fs::write(folder.join("special_tokens_map.json"), names.to_string())?;
+    let mut config = names;
+    config["tokenizer_class"] = "BertTokenizer".into();
+    config["do_lower_case"] = true.into();
+    config["model_max_length"] = 512.into();
     std::fs::write(folder.join("tokenizer_config.json"), config.to_string())?;
-    let map = serde_json::json!({"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"});
-    std::fs::write(folder.join("special_tokens_map.json"), map.to_string())?;
-    Ok(tokenizer.get_vocab_size(true))
+    Ok(size)
 }
+
+/// BERT's special tokens, in the order of their ids.
+const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 
 #[cfg(test)]
 mod tests {
@@ -121,7 +143,10 @@ mod tests {
     fn cuts_are_counted_and_special_tokens_kept() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let folder = tempfile::tempdir()?;
         let texts = vec!["iron melts at one thousand degrees".to_owned(), "gold melts".to_owned()];
-        let size = train_wordpiece(&texts, 120, folder.path())?;
+        let size = make_wordpiece(&texts, 120, folder.path())?;
+        let first = std::fs::read(folder.path().join("tokenizer.json"))?;
+        make_wordpiece(&texts, 120, folder.path())?;
+        assert_eq!(std::fs::read(folder.path().join("tokenizer.json"))?, first, "the same texts give the same vocabulary");
         let tokenizer = Tokenizer::open(&folder.path().join("tokenizer.json"), 6)?;
         assert_eq!(tokenizer.vocabulary_size(), size);
         let tokenized = tokenizer.encode(&["iron melts at one thousand degrees", "gold", ""])?;
