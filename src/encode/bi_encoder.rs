@@ -71,6 +71,17 @@ impl BiEncoder {
         Ok(self)
     }
 
+    /// The same encoder with texts cut to `max_length` tokens again, after [`BiEncoder::shortened`].
+    ///
+    /// # Errors
+    /// [`EncodeError::Data`] when the length leaves no room for text.
+    pub fn restored_length(mut self, max_length: usize) -> Result<Self> {
+        self.settings.max_length = max_length.min(self.architecture.positions());
+        let path = self.folder.join("tokenizer.json");
+        self.tokenizer = self.tokenizer.shortened(&path, self.settings.max_length).map_err(data::Error::from)?;
+        Ok(self)
+    }
+
     /// Digest of everything that decides a text's vector: weights, vocabulary and settings.
     ///
     /// # Errors

@@ -1,0 +1,296 @@
+//! The whole line for one recipe: candidates of every source, instances of every arm, an encoder for every arm
+//! and seed, its scores beside the un-tuned encoder's, and the outcome as table, JSON and page.
+
+use super::generate;
+use super::recipe::{ArmRecipe, Recipe};
+use super::stages::{self, DenseSettings, EvalStage, MineStage, OpenEncoder, Workplace};
+use super::{ExperimentError, Result};
+use crate::analyse::Summary;
+use crate::data::{Candidate, Collection, Error, Instance, Provenance, atomic, jsonl};
+use crate::eval::Evaluation;
+use crate::mix::{Arm, Mix, Pool, common_queries, instances};
+use crate::negatives::{Task, written};
+use crate::report::{ArmOutcome, Example, LeftOut, Outcome, page};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// What a recipe needs from outside: where the encoder was found, and where results go.
+pub struct Places<'p> {
+    /// Folder of the encoder.
+    pub encoder: &'p Path,
+    /// Folder of the outcome.
+    pub out: &'p Path,
+}
+
+/// Runs `recipe` and writes `table.json`, `report.html`, `runs/` and `encoders/` into the outcome's folder.
+///
+/// # Errors
+/// [`ExperimentError`]; what stages finished stays in the store, and the same call goes on from there.
+pub fn run(work: &Workplace<'_>, recipe: &Recipe, places: &Places<'_>) -> Result<Outcome> {
+    let collection = Collection::open(&recipe.data)?;
+    let tasks = Task::all(&collection, &collection.qrels(&recipe.train_split)?)?;
+    let encoder = OpenEncoder::open(places.encoder, work)?;
+    let mut remarks = Vec::new();
+    let (arms, left_out) = arms_that_run(recipe);
+    for left in &left_out {
+        work.watch.note(&format!("left out: {} ({})", left.name, left.reason));
+    }
+
+    let evaluation = EvalStage { depth: recipe.depth, metrics: recipe.metrics.clone() };
+    let untuned = stages::score(work, &encoder, &collection, &recipe.test_split, &evaluation)?;
+    work.watch.note(&format!("un-tuned: {}", means(&untuned.evaluation)));
+
+    let candidates = propose(work, recipe, (&collection, &encoder), (&tasks, &arms), &mut remarks)?;
+    let pool: Pool = candidates.iter().cloned().collect();
+    let mixes: Vec<(ArmRecipe, Mix)> = arms.iter().map(|&arm| (arm.clone(), arm.mix())).collect();
+    let prepared = prepare(work, recipe, (&collection, &tasks), (&mixes, &pool), &mut remarks)?;
+    drop(encoder);
+
+    let mut outcomes = Vec::new();
+    for arm in &prepared.arms {
+        outcomes.push(train_arm(work, recipe, (&collection, places), arm, (&evaluation, &untuned.evaluation))?);
+    }
+    let outcome = Outcome {
+        name: recipe.name.clone(),
+        collection: format!("{} ({})", collection_name(&recipe.data), recipe.test_split),
+        test_queries: untuned.evaluation.queries,
+        instances: prepared.instances,
+        negatives: mixes.first().map_or(0, |(_, mix)| mix.negatives()),
+        seeds: recipe.seeds.iter().map(|seed| seed.0).collect(),
+        metrics: recipe.metrics.iter().map(ToString::to_string).collect(),
+        untuned: recipe.metrics.iter().map(|m| (m.to_string(), untuned.evaluation.mean[m])).collect(),
+        arms: outcomes,
+        left_out,
+        remarks,
+        examples: prepared.examples,
+        provenance: provenance(recipe, &collection, places)?,
+    };
+    publish_run(&untuned.run, &places.out.join("runs/un-tuned.trec"))?;
+    stages::write_json(&places.out.join("table.json"), &outcome)?;
+    outcome.provenance.write_beside(&places.out.join("table.json"))?;
+    let html = page::page(&outcome);
+    let path = places.out.join("report.html");
+    atomic::write_file(&path, |out| out.write_all(html.as_bytes()).map_err(Error::io("write", &path)))?;
+    Ok(outcome)
+}
+
+fn arms_that_run(recipe: &Recipe) -> (Vec<&ArmRecipe>, Vec<LeftOut>) {
+    let reason = match (&recipe.generator, generate::available()) {
+        (None, _) => Some("no generator was given; give a GGUF file with --generator"),
+        (Some(_), false) => Some("this build has no llama.cpp; build with the feature llm"),
+        (Some(_), true) => None,
+    };
+    let (out, run): (Vec<&ArmRecipe>, Vec<&ArmRecipe>) = recipe.arms.iter().partition(|arm| arm.is_written() && reason.is_some());
+    let left = out.into_iter().map(|arm| LeftOut { name: arm.name.clone(), reason: reason.unwrap_or_default().to_owned() });
+    (run, left.collect())
+}
+
+/// Candidates of every source that the arms use.
+fn propose(
+    work: &Workplace<'_>,
+    recipe: &Recipe,
+    (collection, encoder): (&Collection, &OpenEncoder),
+    (tasks, arms): (&[Task], &[&ArmRecipe]),
+    remarks: &mut Vec<String>,
+) -> Result<Vec<Candidate>> {
+    let sources: BTreeSet<&String> = arms.iter().flat_map(|arm| arm.negatives.keys()).collect();
+    let mut all = Vec::new();
+    for source in sources {
+        if source == written::SOURCE {
+            let Some(generator) = &recipe.generator else { continue };
+            let written = generate::write(work, generator, tasks, &recipe.written, &recipe.engine)?;
+            tell(work, remarks, format!("written: {}", written.summary));
+            all.extend(written.candidates);
+            continue;
+        }
+        let how = MineStage {
+            source: source.clone(),
+            mine: recipe.mine,
+            bm25: recipe.bm25,
+            dense: DenseSettings {
+                index: recipe.dense,
+                #[cfg(feature = "hnsw")]
+                hnsw: recipe.hnsw,
+            },
+            // Mining is shared by all seeds of training: its draws have one of their own.
+            seed: recipe.seeds[0],
+        };
+        let mined = stages::mine(work, collection, tasks, Some(encoder), &how)?;
+        let report = &mined.counts.report;
+        let drops: Vec<String> =
+            report.waterfall.dropped.iter().filter(|d| d.count > 0).map(|d| format!("{} {}", d.count, d.rule)).collect();
+        let mut line = format!("{source}: {} candidates for {} queries", report.proposed, report.queries);
+        if !drops.is_empty() {
+            line += &format!("; dropped: {}", drops.join(", "));
+        }
+        if !report.short.is_empty() {
+            line += &format!("; {} queries got fewer than asked", report.short.len());
+        }
+        if let Some(recall) = mined.counts.recall {
+            line += &format!("; HNSW finds {recall:.4} of what exact search finds (recall@100)");
+        }
+        tell(work, remarks, line);
+        all.extend(mined.candidates);
+    }
+    Ok(all)
+}
+
+/// The arms with their instances on disk.
+struct Prepared {
+    arms: Vec<PreparedArm>,
+    instances: usize,
+    examples: Vec<Example>,
+}
+
+struct PreparedArm {
+    arm: ArmRecipe,
+    file: PathBuf,
+}
+
+fn prepare(
+    work: &Workplace<'_>,
+    recipe: &Recipe,
+    (collection, tasks): (&Collection, &[Task]),
+    (mixes, pool): (&[(ArmRecipe, Mix)], &Pool),
+    remarks: &mut Vec<String>,
+) -> Result<Prepared> {
+    let arms: Vec<Arm<'_>> = mixes.iter().map(|(arm, mix)| Arm { name: &arm.name, mix, pool }).collect();
+    let common = common_queries(tasks.iter().map(|task| &task.query.id), &arms)?;
+    let mut short: BTreeMap<&str, usize> = BTreeMap::new();
+    for shortage in common.dropped.values().flatten() {
+        *short.entry(shortage.arm.as_str()).or_default() += 1;
+    }
+    let reasons: Vec<String> = short.iter().map(|(arm, count)| format!("{count} short in {arm}")).collect();
+    if common.queries.is_empty() {
+        return Err(ExperimentError::NoCommonQuery(reasons.join(", ")));
+    }
+    if !common.dropped.is_empty() {
+        let line = format!("{} of {} training queries are left out of every arm: {}", common.dropped.len(), tasks.len(), reasons.join(", "));
+        tell(work, remarks, line);
+    }
+    let mut prepared = Prepared { arms: Vec::new(), instances: 0, examples: Vec::new() };
+    for (index, arm) in arms.iter().enumerate() {
+        let records = instances(tasks, arm, &common.queries, recipe.positives, &collection.corpus)?;
+        let text: Vec<String> = records.iter().map(|record| serde_json::to_string(record).unwrap_or_default()).collect();
+        let digest = crate::data::Digest::of_bytes(text.join("\n").as_bytes());
+        let stage = Provenance::new("mix", json!({"arm": mixes[index].0, "positives": recipe.positives})).input("instances", digest);
+        let stored = work.store.get_or_make(stage, |folder, _| jsonl::write(&folder.join("train.jsonl"), &records))?;
+        prepared.instances = records.len();
+        add_examples(&mut prepared.examples, &records);
+        prepared.arms.push(PreparedArm { arm: mixes[index].0.clone(), file: stored.file("train.jsonl") });
+    }
+    Ok(prepared)
+}
+
+/// The first three queries, with one negative of each source seen so far.
+fn add_examples(examples: &mut Vec<Example>, records: &[Instance]) {
+    for (place, record) in records.iter().take(3).enumerate() {
+        if examples.len() == place {
+            examples.push(Example { query: record.query.clone(), positive: record.positive.text.clone(), negatives: Vec::new() });
+        }
+        let example = &mut examples[place];
+        for negative in &record.negatives {
+            if !example.negatives.iter().any(|(source, _)| *source == negative.source) {
+                example.negatives.push((negative.source.clone(), negative.text.clone()));
+            }
+        }
+    }
+}
+
+fn train_arm(
+    work: &Workplace<'_>,
+    recipe: &Recipe,
+    (collection, places): (&Collection, &Places<'_>),
+    prepared: &PreparedArm,
+    (evaluation, untuned): (&EvalStage, &Evaluation),
+) -> Result<ArmOutcome> {
+    let arm = &prepared.arm;
+    let mut outcome = ArmOutcome {
+        name: arm.name.clone(),
+        negatives: arm.describe(),
+        scores: BTreeMap::new(),
+        note: if arm.is_written() { recipe.generator_note.clone() } else { String::new() },
+        losses: Vec::new(),
+        encoders: Vec::new(),
+        runs: Vec::new(),
+    };
+    let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for &seed in &recipe.seeds {
+        work.watch.note(&format!("arm {}, seed {seed}", arm.name));
+        let trained = stages::train(work, places.encoder, &prepared.file, &recipe.train, seed)?;
+        if outcome.losses.is_empty() {
+            outcome.losses = trained.steps.iter().map(|step| step.loss).collect();
+        }
+        let encoder = OpenEncoder::open(&trained.folder, work)?;
+        let scored = stages::score(work, &encoder, collection, &recipe.test_split, evaluation)?;
+        work.watch.note(&format!("arm {}, seed {seed}: {}", arm.name, means(&scored.evaluation)));
+        for metric in &recipe.metrics {
+            values.entry(metric.to_string()).or_default().push(scored.evaluation.mean[metric]);
+        }
+        let name = format!("{}-seed{seed}", arm.name);
+        let run = format!("runs/{name}.trec");
+        publish_run(&scored.run, &places.out.join(&run))?;
+        outcome.runs.push(run);
+        let place = format!("encoders/{name}");
+        publish_folder(&trained.folder, &places.out.join(&place))?;
+        outcome.encoders.push(place);
+    }
+    for metric in &recipe.metrics {
+        let name = metric.to_string();
+        if let Some(of_seeds) = values.remove(&name) {
+            outcome.scores.insert(name, Summary::new(of_seeds, untuned.mean[metric]));
+        }
+    }
+    Ok(outcome)
+}
+
+fn means(evaluation: &Evaluation) -> String {
+    evaluation.mean.iter().map(|(metric, value)| format!("{metric} {value:.4}")).collect::<Vec<_>>().join(", ")
+}
+
+fn tell(work: &Workplace<'_>, remarks: &mut Vec<String>, line: String) {
+    work.watch.note(&line);
+    remarks.push(line);
+}
+
+fn collection_name(folder: &Path) -> String {
+    folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+fn provenance(recipe: &Recipe, collection: &Collection, places: &Places<'_>) -> Result<Provenance> {
+    let mut provenance = Provenance::new("run", stages::to_json(recipe)?)
+        .input("corpus", collection.corpus_digest()?)
+        .input("train", collection.split_digest(&recipe.train_split)?)
+        .input("test", collection.split_digest(&recipe.test_split)?)
+        .input("encoder", crate::encode::BiEncoder::digest(places.encoder)?);
+    if let Some(generator) = &recipe.generator {
+        provenance = provenance.input("generator", crate::data::Digest::of_file(generator)?);
+    }
+    Ok(provenance)
+}
+
+fn publish_run(from: &Path, to: &Path) -> Result<()> {
+    let text = std::fs::read(from).map_err(Error::io("read", from))?;
+    atomic::write_file(to, |out| out.write_all(&text).map_err(Error::io("write", to)))?;
+    Ok(())
+}
+
+/// A copy whose files share the originals' storage where the file system allows it.
+fn publish_folder(from: &Path, to: &Path) -> Result<()> {
+    fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+        std::fs::create_dir_all(to).map_err(Error::io("create", to))?;
+        for entry in std::fs::read_dir(from).map_err(Error::io("read", from))? {
+            let path = entry.map_err(Error::io("read", from))?.path();
+            let target = to.join(path.file_name().unwrap_or_default());
+            if path.is_dir() {
+                copy(&path, &target)?;
+            } else if std::fs::hard_link(&path, &target).is_err() {
+                std::fs::copy(&path, &target).map_err(Error::io("copy", &path))?;
+            }
+        }
+        Ok(())
+    }
+    atomic::write_folder(to, |folder| copy(from, folder))?;
+    Ok(())
+}

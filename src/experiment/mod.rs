@@ -1,0 +1,71 @@
+//! Experiments: a recipe's arms over its seeds, every stage made once and found again by its content.
+
+pub mod chain;
+pub mod generate;
+pub mod recipe;
+pub mod stages;
+
+pub use recipe::Recipe;
+pub use stages::Workplace;
+
+use crate::{data, encode, mix, negatives, retrieve, train};
+
+/// Result of the experiment layer.
+pub type Result<T, E = ExperimentError> = std::result::Result<T, E>;
+
+/// Failure of a stage.
+#[derive(Debug, thiserror::Error)]
+pub enum ExperimentError {
+    /// Files, or a stop.
+    #[error(transparent)]
+    Data(#[from] data::Error),
+    /// Encoding.
+    #[error(transparent)]
+    Encode(#[from] encode::EncodeError),
+    /// Searching.
+    #[error(transparent)]
+    Retrieve(#[from] retrieve::Error),
+    /// Mining.
+    #[error(transparent)]
+    Source(#[from] negatives::SourceError),
+    /// Writing negatives.
+    #[error(transparent)]
+    Written(#[from] negatives::written::Error),
+    /// Loading the generator.
+    #[error(transparent)]
+    Generate(#[from] crate::generate::Error),
+    /// Mixing.
+    #[error(transparent)]
+    Mix(#[from] mix::Error),
+    /// Training.
+    #[error(transparent)]
+    Train(#[from] train::TrainError),
+    /// A source over vectors without an encoder.
+    #[error("the source {0} needs an encoder\n  hint: give one with --encoder")]
+    NeedsEncoder(&'static str),
+    /// A build without llama.cpp.
+    #[error("this build cannot run a generator\n  hint: build with the feature llm, which is on by default")]
+    NoGenerator,
+    /// No query is left that every arm can serve.
+    #[error("no query has enough negatives in every arm: {0}\n  hint: lower the arms' counts, raise mine.num_negatives or mine.range_max, or leave the short arm out")]
+    NoCommonQuery(String),
+}
+
+impl ExperimentError {
+    /// True when the user asked to stop.
+    #[must_use]
+    pub fn is_stop(&self) -> bool {
+        matches!(
+            self,
+            Self::Data(data::Error::Stopped)
+                | Self::Encode(encode::EncodeError::Data(data::Error::Stopped))
+                | Self::Train(
+                    train::TrainError::Data(data::Error::Stopped)
+                        | train::TrainError::Encode(encode::EncodeError::Data(data::Error::Stopped))
+                )
+                | Self::Written(negatives::written::Error::Data(data::Error::Stopped))
+                | Self::Generate(crate::generate::Error::Data(data::Error::Stopped))
+                | Self::Source(negatives::SourceError::Data(data::Error::Stopped))
+        )
+    }
+}

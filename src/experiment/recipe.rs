@@ -1,0 +1,274 @@
+//! The experiment file: which collection, encoder and generator, which arms, which settings.
+//! Unknown keys are errors that name the nearest known one.
+
+use crate::data::{Error, Fault, Result, Seed};
+use crate::encode::device::DeviceChoice;
+use crate::eval::Metric;
+use crate::generate::EngineSettings;
+use crate::mix::{Mix, Positives, Share};
+use crate::negatives::MiningSettings;
+use crate::negatives::written::{self, WrittenSettings};
+use crate::retrieve::Bm25Settings;
+#[cfg(feature = "hnsw")]
+use crate::retrieve::HnswSettings;
+use crate::train::TrainSettings;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// An experiment: everything that decides its outcome.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Its name, in reports and run tags; no white space.
+    pub name: String,
+    /// The BEIR folder.
+    pub data: PathBuf,
+    /// Folder or name of the encoder that is trained.
+    pub encoder: PathBuf,
+    /// GGUF file of the generator; arms with written negatives are left out when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator: Option<PathBuf>,
+    /// What a reader must know of the generator's text; shown in the rows it served. Default "".
+    #[serde(default)]
+    pub generator_note: String,
+    /// Seeds; each arm is trained once with each. Default 1, 2, 3. Fewer than three say little of the spread.
+    #[serde(default = "seeds")]
+    pub seeds: Vec<Seed>,
+    /// Split whose queries are trained on, default `train`.
+    #[serde(default = "train_split")]
+    pub train_split: String,
+    /// Split whose queries are scored, default `test`.
+    #[serde(default = "test_split")]
+    pub test_split: String,
+    /// Where tensors live: auto, cpu, cuda or metal. Default auto.
+    #[serde(default)]
+    pub device: DeviceChoice,
+    /// Positives a query brings to training: all, or the first. Default all.
+    #[serde(default)]
+    pub positives: Positives,
+    /// How dense negatives are found: exact or hnsw. Default hnsw where it is built in.
+    #[serde(default)]
+    pub dense: DenseChoice,
+    /// Hits kept per test query, 1 and up, default 100; metrics look no deeper.
+    #[serde(default = "depth")]
+    pub depth: usize,
+    /// Metrics of the table, the first one leading. Default ndcg@10, recall@100.
+    #[serde(default = "metrics")]
+    pub metrics: Vec<Metric>,
+    /// The arms, in the order of the table.
+    #[serde(rename = "arm")]
+    pub arms: Vec<ArmRecipe>,
+    /// Parameters of BM25.
+    #[serde(default)]
+    pub bm25: Bm25Settings,
+    /// Shape of the HNSW graph.
+    #[cfg(feature = "hnsw")]
+    #[serde(default)]
+    pub hnsw: HnswSettings,
+    /// Which ranks are mined.
+    #[serde(default)]
+    pub mine: MiningSettings,
+    /// How negatives are written.
+    #[serde(default)]
+    pub written: WrittenSettings,
+    /// How the generator is loaded.
+    #[serde(default)]
+    pub engine: EngineSettings,
+    /// How the encoder is trained.
+    #[serde(default)]
+    pub train: TrainSettings,
+}
+
+/// One arm: a name, and negatives per query by source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArmRecipe {
+    /// Its name; no white space or slash.
+    pub name: String,
+    /// How many negatives of which source: `{ bm25 = 1, written = 1 }`. The sum is the same in all arms.
+    pub negatives: BTreeMap<String, usize>,
+}
+
+impl ArmRecipe {
+    /// The mix it stands for.
+    #[must_use]
+    pub fn mix(&self) -> Mix {
+        let shares: Vec<Share> = self.negatives.iter().map(|(source, &count)| Share::new(source, count)).collect();
+        match <[Share; 1]>::try_from(shares) {
+            Ok([share]) => Mix::Pure(share),
+            Err(shares) => Mix::Hybrid { shares },
+        }
+    }
+
+    /// "bm25 1 + written 1".
+    #[must_use]
+    pub fn describe(&self) -> String {
+        self.negatives.iter().map(|(source, count)| format!("{source} {count}")).collect::<Vec<_>>().join(" + ")
+    }
+
+    /// True when it needs the generator.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.negatives.contains_key(written::SOURCE)
+    }
+}
+
+/// How the nearest passages of a query are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DenseChoice {
+    /// Every passage is compared.
+    Exact,
+    /// A graph is walked (usearch); its recall against exact search is printed.
+    #[cfg(feature = "hnsw")]
+    Hnsw,
+}
+
+#[expect(clippy::derivable_impls, reason = "the default depends on the feature")]
+impl Default for DenseChoice {
+    fn default() -> Self {
+        #[cfg(feature = "hnsw")]
+        return Self::Hnsw;
+        #[cfg(not(feature = "hnsw"))]
+        return Self::Exact;
+    }
+}
+
+fn seeds() -> Vec<Seed> {
+    vec![Seed(1), Seed(2), Seed(3)]
+}
+
+fn train_split() -> String {
+    "train".to_owned()
+}
+
+fn test_split() -> String {
+    "test".to_owned()
+}
+
+fn depth() -> usize {
+    100
+}
+
+fn metrics() -> Vec<Metric> {
+    ["ndcg@10", "recall@100"].iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+impl Recipe {
+    /// The recipe in `path`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the line and key that is unknown, missing or out of range.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let recipe = Self::parse(&text, path)?;
+        recipe.check(path)?;
+        Ok(recipe)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, Fault> {
+        toml::from_str(text).map_err(|error| {
+            let line = error.span().map(|span| text[..span.start].matches('\n').count() as u64 + 1);
+            let message = error.message().to_owned();
+            let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+            let fault = match (message.starts_with("unknown"), names.as_slice()) {
+                (true, [unknown, known @ ..]) if !known.is_empty() => {
+                    let near = known.iter().max_by(|a, b| strsim::jaro(a, unknown).total_cmp(&strsim::jaro(b, unknown)));
+                    Fault::new(path, "a known key", "no such key")
+                        .key(*unknown)
+                        .hint(format!("did you mean `{}`? Known here: {}", near.copied().unwrap_or_default(), known.join(", ")))
+                }
+                _ => Fault::new(path, "a recipe", message.replace('\n', "; ")),
+            };
+            line.map_or(fault.clone(), |line| fault.line(line))
+        })
+    }
+
+    /// Checks what single keys cannot say; `path` is named in the message.
+    ///
+    /// # Errors
+    /// [`Error::Input`].
+    pub fn check(&self, path: &Path) -> Result<()> {
+        let fault = |key: &str, expected: &str, found: String| Err(Fault::new(path, expected, found).key(key).into());
+        let plain = |name: &str| !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '/');
+        if !plain(&self.name) {
+            return fault("name", "a name without white space and slash", format!("{:?}", self.name));
+        }
+        if self.seeds.is_empty() {
+            return fault("seeds", "at least one seed", "none".into());
+        }
+        if self.depth == 0 {
+            return fault("depth", "1 or more", "0".into());
+        }
+        if self.metrics.is_empty() {
+            return fault("metrics", "at least one metric", "none".into());
+        }
+        if let Err((key, expected, found)) = self.train.check() {
+            return fault(&format!("train.{key}"), expected, found);
+        }
+        let Some(first) = self.arms.first() else {
+            return fault("arm", "at least one [[arm]]", "none".into());
+        };
+        let per_query = first.mix().negatives();
+        let mut names: Vec<&str> = Vec::new();
+        for arm in &self.arms {
+            if !plain(&arm.name) || names.contains(&arm.name.as_str()) {
+                return fault("arm.name", "names without white space and slash, each once", format!("{:?}", arm.name));
+            }
+            names.push(&arm.name);
+            if arm.negatives.is_empty() || arm.negatives.values().any(|&count| count == 0) {
+                return fault("arm.negatives", "a count of 1 or more for each source", arm.describe());
+            }
+            if arm.mix().negatives() != per_query {
+                let found = format!("{} in {}, {per_query} in {}", arm.mix().negatives(), arm.name, first.name);
+                return fault("arm.negatives", "the same number of negatives per query in every arm", found);
+            }
+            for source in arm.negatives.keys().filter(|source| *source != written::SOURCE) {
+                if let Err(error) = crate::negatives::named(source) {
+                    return fault("arm.negatives", "a source of negatives", format!("{source} ({error})"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = "name = \"x\"\ndata = \"d\"\nencoder = \"e\"\n[[arm]]\nname = \"a\"\nnegatives = { bm25 = 1 }\n";
+
+    fn message(text: &str) -> String {
+        let path = Path::new("recipe.toml");
+        Recipe::parse(text, path).map_err(Error::from).and_then(|r| r.check(path)).err().map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn defaults_fill_a_minimal_recipe() -> Result<(), Fault> {
+        let recipe = Recipe::parse(MINIMAL, Path::new("r"))?;
+        assert_eq!(recipe.seeds, [Seed(1), Seed(2), Seed(3)]);
+        assert_eq!(recipe.metrics.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ndcg@10", "recall@100"]);
+        assert_eq!(message(MINIMAL), "");
+        Ok(())
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
+        let text = MINIMAL.replace("encoder = \"e\"\n", "encoder = \"e\"\nseed = [1]\n");
+        let message = message(&text);
+        assert!(message.starts_with("recipe.toml:4: `seed`: expected a known key, found no such key\n  hint: did you mean `seeds`? Known here: name, data, encoder"), "{message}");
+        let nested = super::tests::message(&format!("{MINIMAL}[train]\nlearning_rte = 1e-5\n"));
+        assert!(nested.contains("recipe.toml:8: `learning_rte`") && nested.contains("did you mean `learning_rate`"), "{nested}");
+    }
+
+    #[test]
+    fn arms_of_different_size_and_unknown_sources_are_refused() {
+        let uneven = message(&format!("{MINIMAL}[[arm]]\nname = \"b\"\nnegatives = {{ bm25 = 1, random = 1 }}\n"));
+        assert!(uneven.contains("expected the same number of negatives per query in every arm, found 2 in b, 1 in a"), "{uneven}");
+        let unknown = message(&MINIMAL.replace("bm25 = 1", "bm52 = 1"));
+        assert!(unknown.contains("bm52") && unknown.contains("random"), "{unknown}");
+        assert!(message(&format!("{MINIMAL}[train]\nepochs = 0\n")).contains("`train.epochs`: expected 1 or more, found 0"));
+    }
+}

@@ -1,0 +1,374 @@
+//! The stages of the line, each from inputs with a digest to an output in the store: made once, found again.
+//! The command line calls single ones, the experiment all of them.
+
+use super::recipe::DenseChoice;
+use super::{ExperimentError, Result};
+use crate::data::store::Stored;
+use crate::data::{Candidate, Collection, Digest, Instance, Provenance, Qrels, Query, Run, Seed, Store, Watch, atomic, jsonl};
+use crate::encode::{BiEncoder, Role, Vectors};
+use crate::eval::{Evaluation, Metric, SelfHits, evaluate};
+use crate::filter::Filters;
+use crate::negatives::{self, Inputs, MiningSettings, NegativeSource, Report, Task};
+use crate::retrieve::{Bm25, Bm25Settings, Dense, DenseIndex, Exact, Searcher, Similarity};
+use crate::train::{StepRecord, TrainSettings, Trainer};
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Texts that are embedded between two blocks kept on disk.
+const BLOCK: usize = 1024;
+
+/// Where stages keep their outputs and compute, and who follows them.
+pub struct Workplace<'w> {
+    /// Outputs by content key.
+    pub store: Store,
+    /// Where tensors live.
+    pub device: Device,
+    /// Its name, part of every key: devices differ in the last digits.
+    pub device_name: &'static str,
+    /// Progress and stop.
+    pub watch: &'w dyn Watch,
+}
+
+/// An encoder with the digest of its folder.
+pub struct OpenEncoder {
+    /// The encoder.
+    pub encoder: BiEncoder,
+    /// Digest of what decides its vectors.
+    pub digest: Digest,
+}
+
+impl OpenEncoder {
+    /// The encoder in `folder`.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Encode`].
+    pub fn open(folder: &Path, work: &Workplace<'_>) -> Result<Self> {
+        Ok(Self { encoder: BiEncoder::open(folder, &work.device)?, digest: BiEncoder::digest(folder)? })
+    }
+
+    fn similarity(&self) -> Similarity {
+        match self.encoder.settings().length {
+            crate::encode::settings::Length::Unit => Similarity::Cosine,
+            crate::encode::settings::Length::Free => Similarity::Dot,
+        }
+    }
+}
+
+/// Texts to embed: what they are for people, their side, their digest.
+pub struct Texts<'t> {
+    /// "corpus", "test queries" ...
+    pub name: &'t str,
+    /// Queries or documents.
+    pub role: Role,
+    /// The texts, in row order.
+    pub texts: Vec<String>,
+}
+
+/// Vectors of `texts`, from the store or made now in blocks that survive an interruption.
+///
+/// # Errors
+/// [`ExperimentError::Encode`], or a stop.
+pub fn embed(work: &Workplace<'_>, encoder: &OpenEncoder, texts: &Texts<'_>) -> Result<Arc<Vectors>> {
+    let mut hash = String::new();
+    for text in &texts.texts {
+        hash.push_str(Digest::of_bytes(text.as_bytes()).short(32));
+    }
+    let stage = Provenance::new("embed", json!({"role": texts.role, "device": work.device_name}))
+        .input("encoder", encoder.digest.clone())
+        .input("texts", Digest::of_bytes(hash.as_bytes()));
+    let blocks = work.store.place(&stage).with_extension("blocks");
+    let stored = work.store.get_or_make(stage, |folder, provenance| {
+        work.watch.begin(&format!("embed {}", texts.name), texts.texts.len() as u64, "texts");
+        let borrowed: Vec<&str> = texts.texts.iter().map(String::as_str).collect();
+        let encoded = encoder.encoder.encode_in_blocks(&borrowed, texts.role, (&blocks, BLOCK), work.watch)?;
+        work.watch.end();
+        encoded.vectors.write(&folder.join("vectors.bin"))?;
+        provenance.counts = json!({"texts": borrowed.len(), "truncated": encoded.truncated});
+        Ok::<(), ExperimentError>(())
+    })?;
+    if blocks.is_dir() {
+        // What is left of them is only a waste of space.
+        let _ = std::fs::remove_dir_all(&blocks);
+    }
+    Ok(Arc::new(Vectors::read(&stored.file("vectors.bin"))?))
+}
+
+/// How dense search is done.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DenseSettings {
+    /// Exact, or over a graph.
+    pub index: DenseChoice,
+    /// Shape of the graph.
+    #[cfg(feature = "hnsw")]
+    pub hnsw: crate::retrieve::HnswSettings,
+}
+
+/// A dense searcher over `collection` that knows `queries`; for HNSW also its recall at 100 against exact search
+/// over at most 200 of them.
+///
+/// # Errors
+/// [`ExperimentError::Encode`], [`ExperimentError::Retrieve`], or a stop.
+pub fn dense(
+    work: &Workplace<'_>,
+    encoder: &OpenEncoder,
+    collection: &Collection,
+    (queries, name): (&[Query], &str),
+    settings: &DenseSettings,
+) -> Result<(Dense, Option<f64>)> {
+    let corpus = Texts { name: "corpus", role: Role::Document, texts: collection.corpus.contents()? };
+    let passages = embed(work, encoder, &corpus)?;
+    let texts = Texts { name, role: Role::Query, texts: queries.iter().map(|q| q.text.clone()).collect() };
+    let vectors = embed(work, encoder, &texts)?;
+    let ids: Vec<_> = queries.iter().map(|query| query.id.clone()).collect();
+    let similarity = encoder.similarity();
+    let exact = || Exact::new(collection.corpus.ids().to_vec(), passages.clone(), similarity);
+    match settings.index {
+        DenseChoice::Exact => Ok((Dense::new(DenseIndex::Exact(exact()?), &ids, vectors)?, None)),
+        #[cfg(feature = "hnsw")]
+        DenseChoice::Hnsw => {
+            let graph = crate::retrieve::Hnsw::build(collection.corpus.ids().to_vec(), &passages, similarity, &settings.hnsw)?;
+            let graph = Dense::new(DenseIndex::Hnsw(graph), &ids, vectors.clone())?;
+            let exact = Dense::new(DenseIndex::Exact(exact()?), &ids, vectors)?;
+            let sample = &queries[..queries.len().min(200)];
+            let recall = crate::retrieve::recall(&graph.search(sample, 100)?, &exact.search(sample, 100)?);
+            Ok((graph, Some(recall)))
+        }
+    }
+}
+
+/// The queries of a split that have judgements, by id, and the judgements.
+///
+/// # Errors
+/// [`crate::data::Error::Input`] when the split is not there or does not fit.
+pub fn judged_queries(collection: &Collection, split: &str) -> Result<(Vec<Query>, Qrels)> {
+    let qrels = collection.qrels(split)?;
+    let queries = qrels.iter().filter_map(|(id, _)| collection.queries.get(id.as_str()).cloned()).collect();
+    Ok((queries, qrels))
+}
+
+/// How mined candidates are found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MineStage {
+    /// Row of the source table.
+    pub source: String,
+    /// Ranks and numbers.
+    pub mine: MiningSettings,
+    /// BM25's parameters.
+    pub bm25: Bm25Settings,
+    /// Dense search.
+    pub dense: DenseSettings,
+    /// Seed of random draws.
+    pub seed: Seed,
+}
+
+/// What a stage that proposes candidates made.
+pub struct Mined {
+    /// The candidates, by task, best first.
+    pub candidates: Vec<Candidate>,
+    /// Where they are stored.
+    pub stored: Stored,
+    /// What was counted: drops by rule, short queries, recall of the index.
+    pub counts: MineCounts,
+}
+
+/// What mining counted.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct MineCounts {
+    /// Drops and shortages.
+    pub report: Report,
+    /// Recall at 100 of the index used, against exact search; nothing for exact and other sources.
+    pub recall: Option<f64>,
+}
+
+/// Mines candidates for `tasks` from one source.
+///
+/// # Errors
+/// [`ExperimentError::Source`], [`ExperimentError::Encode`], or a stop.
+pub fn mine(work: &Workplace<'_>, collection: &Collection, tasks: &[Task], encoder: Option<&OpenEncoder>, how: &MineStage) -> Result<Mined> {
+    let row = negatives::named(&how.source)?;
+    let needs_vectors = row.needs == negatives::Needs::Vectors;
+    // Settings that do not touch this source are no part of its key.
+    let settings = match (needs_vectors, how.source.as_str()) {
+        (true, _) => json!({"source": how.source, "mine": how.mine, "dense": how.dense}),
+        (false, "bm25") => json!({"source": how.source, "mine": how.mine, "bm25": how.bm25}),
+        (false, _) => json!({"source": how.source, "mine": how.mine, "seed": how.seed}),
+    };
+    let mut stage = Provenance::new("mine", settings).input("corpus", collection.corpus_digest()?).input("tasks", digest_of_tasks(tasks));
+    let encoder = if needs_vectors { Some(encoder.ok_or(ExperimentError::NeedsEncoder(row.name))?) } else { None };
+    if let Some(encoder) = encoder {
+        stage = stage.input("encoder", encoder.digest.clone());
+    }
+    let stored = work.store.get_or_make(stage, |folder, provenance| {
+        let queries: Vec<Query> = tasks.iter().map(|task| task.query.clone()).collect();
+        let (searcher, recall) = match encoder {
+            Some(encoder) => {
+                let (dense, recall) = dense(work, encoder, collection, (&queries, "training queries"), &how.dense)?;
+                (Some(Box::new(dense) as Box<dyn Searcher>), recall)
+            }
+            None => (None, None),
+        };
+        let filters = Filters::all();
+        let inputs = Inputs { corpus: &collection.corpus, filters: &filters, settings: how.mine, bm25: how.bm25, seed: how.seed, dense: searcher };
+        let mut source = row.make(inputs)?;
+        let mut candidates: Vec<Candidate> = Vec::new();
+        work.watch.begin(&format!("mine {}", how.source), tasks.len() as u64, "queries");
+        for part in tasks.chunks(256) {
+            work.watch.check()?;
+            source.propose(part, &mut candidates)?;
+            work.watch.advance(part.len() as u64);
+        }
+        work.watch.end();
+        jsonl::write(&folder.join("candidates.jsonl"), &candidates)?;
+        provenance.counts = to_json(&MineCounts { report: source.report(), recall })?;
+        Ok::<(), ExperimentError>(())
+    })?;
+    let candidates = jsonl::read(&stored.file("candidates.jsonl"))?;
+    let counts = serde_json::from_value(counts_of(&stored)?).unwrap_or_default();
+    Ok(Mined { candidates, stored, counts })
+}
+
+/// Digest of queries and their positives, texts included.
+#[must_use]
+pub fn digest_of_tasks(tasks: &[Task]) -> Digest {
+    let mut text = String::new();
+    for task in tasks {
+        text.push_str(Digest::of_bytes(format!("{} {}", task.query.id, task.query.text).as_bytes()).short(32));
+        for positive in &task.positives {
+            text.push_str(Digest::of_bytes(format!("{} {}", positive.id, positive.content()).as_bytes()).short(32));
+        }
+    }
+    Digest::of_bytes(text.as_bytes())
+}
+
+/// The counts that a finished stage left in its provenance.
+///
+/// # Errors
+/// [`crate::data::Error`] when the file is damaged.
+pub fn counts_of(stored: &Stored) -> Result<serde_json::Value> {
+    let path = stored.file("provenance.json");
+    let text = std::fs::read_to_string(&path).map_err(crate::data::Error::io("read", &path))?;
+    let provenance: Provenance = serde_json::from_str(&text).map_err(|error| {
+        crate::data::Error::from(crate::data::Fault::new(&path, "provenance of a stage", error.to_string()).hint("remove this folder of the store to have it made anew"))
+    })?;
+    Ok(provenance.counts)
+}
+
+pub(super) fn to_json(value: &impl Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(value).map_err(|error| ExperimentError::Data(crate::data::Error::io("encode", Path::new("counts"))(error.into())))
+}
+
+/// A trained encoder in the store.
+pub struct TrainedEncoder {
+    /// Its sentence-transformers folder.
+    pub folder: std::path::PathBuf,
+    /// Loss, gradient norm and learning rate of every step.
+    pub steps: Vec<StepRecord>,
+}
+
+/// Trains the encoder in `base` on `instances`; goes on at the last checkpoint after an interruption.
+///
+/// # Errors
+/// [`ExperimentError::Train`], or a stop.
+pub fn train(work: &Workplace<'_>, base: &Path, instances: &Path, settings: &TrainSettings, seed: Seed) -> Result<TrainedEncoder> {
+    let stage = Provenance::new("train", json!({"train": settings, "seed": seed, "device": work.device_name}))
+        .input("encoder", BiEncoder::digest(base)?)
+        .input("instances", Digest::of_file(instances)?);
+    let checkpoint = work.store.place(&stage).with_extension("checkpoint");
+    let stored = work.store.get_or_make(stage, |folder, provenance| {
+        let records: Vec<Instance> = jsonl::read(instances)?;
+        let mut encoder = BiEncoder::open(base, &work.device)?;
+        let own = encoder.settings().max_length;
+        if settings.max_length > 0 {
+            encoder = encoder.shortened(settings.max_length)?;
+        }
+        let trainer = Trainer { settings, seed, checkpoint: checkpoint.clone() };
+        let trained = trainer.train(&encoder, &records, work.watch)?;
+        jsonl::write(&folder.join("steps.jsonl"), &trained.steps)?;
+        provenance.counts = json!({"instances": records.len(), "steps": trained.steps.len(), "truncated": trained.truncated});
+        let place = folder.join("encoder");
+        std::fs::create_dir_all(&place).map_err(crate::data::Error::io("create", &place))?;
+        // Training may cut texts shorter than the encoder does; the saved one keeps its own length.
+        encoder.restored_length(own)?.save(&place, &card(provenance)?)?;
+        Ok::<(), ExperimentError>(())
+    })?;
+    if checkpoint.is_dir() {
+        let _ = std::fs::remove_dir_all(&checkpoint);
+    }
+    Ok(TrainedEncoder { folder: stored.file("encoder"), steps: jsonl::read(&stored.file("steps.jsonl"))? })
+}
+
+fn card(provenance: &Provenance) -> Result<String> {
+    let text = serde_json::to_string_pretty(provenance).map_err(|error| crate::data::Error::io("encode", Path::new("card"))(error.into()))?;
+    Ok(format!(
+        "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n---\n# A dense retriever trained on hard negatives\n\nTrained by {}. Load it with `SentenceTransformer(\"this folder\")`.\n\nWhat it was made from:\n\n```json\n{text}\n```\n",
+        provenance.program
+    ))
+}
+
+/// How an encoder is scored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvalStage {
+    /// Hits kept per query.
+    pub depth: usize,
+    /// What is measured.
+    pub metrics: Vec<Metric>,
+}
+
+/// An encoder's scores on a split.
+pub struct Scored {
+    /// The metrics.
+    pub evaluation: Evaluation,
+    /// The TREC run.
+    pub run: std::path::PathBuf,
+}
+
+/// Embeds the corpus and the queries of `split`, searches exactly, and scores.
+///
+/// # Errors
+/// [`ExperimentError::Encode`], [`ExperimentError::Retrieve`], or a stop.
+pub fn score(work: &Workplace<'_>, encoder: &OpenEncoder, collection: &Collection, split: &str, how: &EvalStage) -> Result<Scored> {
+    let stage = Provenance::new("eval", json!({"split": split, "eval": how, "device": work.device_name}))
+        .input("encoder", encoder.digest.clone())
+        .input("corpus", collection.corpus_digest()?)
+        .input("split", collection.split_digest(split)?);
+    let stored = work.store.get_or_make(stage, |folder, _| {
+        let (queries, qrels) = judged_queries(collection, split)?;
+        let settings = DenseSettings {
+            index: DenseChoice::Exact,
+            #[cfg(feature = "hnsw")]
+            hnsw: crate::retrieve::HnswSettings::default(),
+        };
+        let (searcher, _) = dense(work, encoder, collection, (&queries, "test queries"), &settings)?;
+        let run = searcher.search(&queries, how.depth)?;
+        run.write_trec(&folder.join("run.trec"), "nearmiss")?;
+        let evaluation = evaluate(&run, &qrels, &how.metrics, SelfHits::Drop);
+        write_json(&folder.join("metrics.json"), &evaluation)
+    })?;
+    let evaluation = read_json(&stored.file("metrics.json"))?;
+    Ok(Scored { evaluation, run: stored.file("run.trec") })
+}
+
+/// The lexical run of `queries`.
+///
+/// # Errors
+/// [`ExperimentError::Retrieve`].
+pub fn search_bm25(collection: &Collection, queries: &[Query], k: usize, settings: &Bm25Settings) -> Result<Run> {
+    Ok(Bm25::of_corpus(&collection.corpus, settings)?.search(queries, k)?)
+}
+
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec_pretty(value).map_err(|error| crate::data::Error::io("encode", path)(error.into()))?;
+    atomic::write_file(path, |out| {
+        out.write_all(&text).and_then(|()| out.write_all(b"\n")).map_err(|e| crate::data::Error::io("write", path)(e).into())
+    })
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(crate::data::Error::io("read", path))?;
+    serde_json::from_str(&text).map_err(|error| {
+        crate::data::Error::from(crate::data::Fault::new(path, "a file of this program", error.to_string()).hint("remove this folder of the store to have it made anew")).into()
+    })
+}
