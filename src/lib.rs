@@ -4,5 +4,16 @@
 //! The layers, each importing only those before it, are the modules below in this order.
 
 pub mod data;
+
+pub mod text;
+
+pub mod model;
+
 pub mod encode;
+
+pub mod generate;
+
 pub mod negatives;
+
+#[cfg(test)]
+mod shared;
