@@ -27,6 +27,8 @@ struct File {
     user: String,
     reflection: String,
     #[serde(default)]
+    reasoning_characters: u32,
+    #[serde(default)]
     attributes: BTreeMap<String, BTreeMap<String, Vec<String>>>,
 }
 
@@ -41,6 +43,8 @@ pub struct PromptFile {
     pub description: String,
     /// Digest of the file's text.
     pub digest: Digest,
+    /// Most characters the reply may reason in before it answers; 0: it answers at once.
+    pub reasoning_characters: u32,
     system: Template,
     user: Template,
     reflection: Template,
@@ -88,6 +92,7 @@ impl PromptFile {
             name: file.name,
             version: file.version,
             description: file.description,
+            reasoning_characters: file.reasoning_characters,
             digest: Digest::of_bytes(text.as_bytes()),
             attributes: file.attributes,
         };
@@ -127,24 +132,21 @@ impl PromptFile {
         self.attributes.keys().map(String::as_str)
     }
 
-    /// One value of each attribute of `pool`, drawn from the seed; empty when the prompt has none.
+    /// The attributes under `name`; empty, whatever the name, when the prompt has none.
     ///
     /// # Errors
     /// [`Error::Input`] when the prompt has attributes but no such pool.
-    pub fn draw(&self, pool: &str, seed: Seed) -> Result<Values> {
-        if self.attributes.is_empty() {
-            return Ok(Values::new());
+    pub fn pool(&self, name: &str) -> Result<Pool<'_>> {
+        match self.attributes.get(name) {
+            _ if self.attributes.is_empty() => Ok(Pool(None)),
+            Some(pool) => Ok(Pool(Some(pool))),
+            None => {
+                let path = format!("prompts/{}.toml", self.name);
+                Err(Fault::new(Path::new(&path), "an attribute pool", format!("no pool {name}"))
+                    .hint(format!("its pools: {}", self.pools().collect::<Vec<_>>().join(", ")))
+                    .into())
+            }
         }
-        let pool = self.attributes.get(pool).ok_or_else(|| {
-            let path = format!("prompts/{}.toml", self.name);
-            Fault::new(Path::new(&path), "an attribute pool", format!("no pool {pool}"))
-                .hint(format!("its pools: {}", self.pools().collect::<Vec<_>>().join(", ")))
-        })?;
-        let draw = |(name, values): (&String, &Vec<String>)| {
-            let place = seed.stream(&format!("attribute {name}")).random_range(0..values.len());
-            (name.clone(), values[place].clone())
-        };
-        Ok(pool.iter().map(draw).collect())
     }
 
     /// The system message; "" when the prompt has none.
@@ -184,6 +186,22 @@ impl PromptFile {
             }
             None => Ok(names),
         }
+    }
+}
+
+/// Attributes with the values they may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Pool<'p>(Option<&'p BTreeMap<String, Vec<String>>>);
+
+impl Pool<'_> {
+    /// One value of each attribute, drawn from the seed.
+    #[must_use]
+    pub fn draw(&self, seed: Seed) -> Values {
+        let draw = |(name, values): (&String, &Vec<String>)| {
+            let place = seed.stream(&format!("attribute {name}")).random_range(0..values.len());
+            (name.clone(), values[place].clone())
+        };
+        self.0.into_iter().flatten().map(draw).collect()
     }
 }
 
@@ -272,14 +290,14 @@ tone = ["dry", "warm"]
     #[test]
     fn values_are_put_in_once() -> Result<()> {
         let prompt = parse(SMALL)?;
-        let mut values = prompt.draw("general", Seed(7))?;
-        assert_eq!(values, prompt.draw("general", Seed(7))?);
+        let mut values = prompt.pool("general")?.draw(Seed(7));
+        assert_eq!(values, prompt.pool("general")?.draw(Seed(7)));
         values.insert("query".to_owned(), "{positive} {{".to_owned());
         values.insert("positive".to_owned(), "P".to_owned());
         let tone = values["tone"].clone();
         assert_eq!(prompt.user(&values), format!("Q: {{positive}} {{{{ P: P {{json}}, {tone}"));
         assert_eq!(prompt.reflection(&values, "{query}"), "wrong:\n{query}");
-        assert!(prompt.draw("physics", Seed(7)).unwrap_err().to_string().contains("its pools: general"));
+        assert!(prompt.pool("physics").unwrap_err().to_string().contains("its pools: general"));
         Ok(())
     }
 
