@@ -6,6 +6,7 @@ use crate::data::Seed;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use toktrie::SimpleVob;
 
 /// How tokens are drawn.
@@ -105,34 +106,41 @@ impl Sampler {
     /// [`NotFinite`] when a logit is NaN or plus infinity, or no allowed one is finite.
     pub fn pick(&mut self, logits: &[f32], allowed: Option<&SimpleVob>) -> Result<u32, NotFinite> {
         let is_allowed = |token: u32| allowed.is_none_or(|mask| mask.is_allowed(token));
-        let mut best: Option<(u32, f32)> = None;
+        let k = match self.sampling {
+            Fields { temperature: 0.0, .. } => 1,
+            Fields { top_k: 0, .. } => logits.len(),
+            Fields { top_k, .. } => top_k as usize,
+        };
+        self.chosen.clear();
+        // Below the k-th best seen so far nothing is worth keeping; the buffer is cut when it is twice full.
+        let mut least = f32::NEG_INFINITY;
         for (token, &logit) in (0..).zip(logits) {
             if logit.is_nan() || logit == f32::INFINITY {
                 return Err(NotFinite);
             }
-            if is_allowed(token) && best.is_none_or(|(_, most)| logit > most) {
-                best = Some((token, logit));
+            if logit > least && is_allowed(token) {
+                self.chosen.push((token, logit));
+                if self.chosen.len() >= 2 * k {
+                    self.keep_best(k);
+                    least = self.chosen[k - 1].1;
+                }
             }
         }
-        let (best, most) = best.filter(|(_, logit)| logit.is_finite()).ok_or(NotFinite)?;
-        if self.sampling.temperature == 0.0 {
-            return Ok(best);
+        self.keep_best(k);
+        self.chosen.sort_unstable_by(likelier);
+        match self.chosen[..] {
+            [] => Err(NotFinite),
+            [(only, _)] => Ok(only),
+            [(_, most), ..] => Ok(self.draw(most)),
         }
-        self.chosen.clear();
-        self.chosen.extend((0..).zip(logits.iter().copied()).filter(|&(token, _)| is_allowed(token)));
-        self.narrow();
-        Ok(self.draw(most))
     }
 
-    /// Leaves the top k, likeliest first.
-    fn narrow(&mut self) {
-        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        let k = self.sampling.top_k as usize;
-        if k > 0 && k < self.chosen.len() {
-            self.chosen.select_nth_unstable_by(k, order);
+    /// Leaves the k best, the k-th of them at its place.
+    fn keep_best(&mut self, k: usize) {
+        if k < self.chosen.len() {
+            self.chosen.select_nth_unstable_by(k - 1, likelier);
             self.chosen.truncate(k);
         }
-        self.chosen.sort_unstable_by(order);
     }
 
     fn draw(&mut self, most: f32) -> u32 {
@@ -159,6 +167,11 @@ impl Sampler {
         // Rounding may leave a crumb after the last one.
         self.chosen[kept - 1].0
     }
+}
+
+/// Likelier tokens first, equal ones by number.
+fn likelier(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }
 
 #[cfg(test)]
@@ -207,6 +220,19 @@ mod tests {
         assert_eq!(kept(sampler(1.0, 0, 0.8, 0.0)), 2);
         assert_eq!(kept(sampler(1.0, 0, 0.5, 0.0)), 1);
         assert_eq!(kept(sampler(1.0, 0, 1.0, 0.3)), 2);
+    }
+
+    #[test]
+    fn the_top_k_of_many_are_the_best() {
+        // 4000 distinct logits in no order; the best three are known.
+        let logits: Vec<f32> = (0..4000_u16).map(|n| f32::from(n.wrapping_mul(40_503) % 4001)).collect();
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+        let mut few = sampler(5.0, 3, 1.0, 0.0);
+        let drawn: std::collections::BTreeSet<usize> =
+            (0..400).map(|_| few.pick(&logits, None).unwrap() as usize).collect();
+        assert_eq!(drawn, order[..3].iter().copied().collect());
+        assert_eq!(Sampler::new(Sampling::GREEDY, Seed(1)).pick(&logits, None), Ok(u32::try_from(order[0]).unwrap()));
     }
 
     #[test]
