@@ -1,6 +1,8 @@
-//! Records the git revision for provenance.
+//! Records the git revision for provenance, and lists the prompts to compile in.
 
+use std::path::Path;
 use std::process::Command;
+use std::{env, fs};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -12,4 +14,25 @@ fn main() {
     };
     let revision = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown revision".to_owned());
     println!("cargo:rustc-env=NEARMISS_REVISION={revision}");
+    list_prompts();
+}
+
+/// Writes `prompts.rs`: a constant `FILES` with name and text of every prompts/*.toml, sorted by name.
+fn list_prompts() {
+    println!("cargo:rerun-if-changed=prompts");
+    let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let folder = Path::new(&root).join("prompts");
+    let mut names: Vec<String> = fs::read_dir(&folder)
+        .expect("the folder prompts/ can be read")
+        .map(|entry| entry.expect("the folder prompts/ can be read").file_name())
+        .filter_map(|name| Some(name.to_str()?.strip_suffix(".toml")?.to_owned()))
+        .collect();
+    names.sort();
+    let rows: String = names
+        .iter()
+        .map(|name| format!("    ({name:?}, include_str!({:?})),\n", folder.join(format!("{name}.toml"))))
+        .collect();
+    let table = format!("/// Name and text of every file in prompts/.\nconst FILES: &[(&str, &str)] = &[\n{rows}];\n");
+    let out = env::var("OUT_DIR").expect("cargo sets it");
+    fs::write(Path::new(&out).join("prompts.rs"), table).expect("OUT_DIR can be written");
 }

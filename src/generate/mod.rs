@@ -1,0 +1,17 @@
+//! Local language models in the process: conversations go in, replies come out.
+//! Knows nothing of negatives; what is asked and when to stop belongs to the conversation.
+
+pub mod chat;
+pub mod constraint;
+pub mod conversation;
+pub mod engine;
+#[cfg(feature = "llm")]
+pub mod llama;
+pub mod sampler;
+
+pub use chat::ChatChoice;
+pub use conversation::{Conversation, Ending, Message, Prompt, Reply, Role, Turn};
+pub use engine::{Engine, EngineSettings, Error, Finished, Refusal, Usage};
+#[cfg(feature = "llm")]
+pub use llama::LlamaEngine;
+pub use sampler::Sampling;

@@ -1,0 +1,168 @@
+//! One request for negatives: the opening, what follows each reply, and the record it leaves.
+//! A reply with defects is answered with them while attempts are left; then the best reply's good
+//! negatives are taken if they are enough, else the request is given up with its reasons.
+
+use super::checks::{self, Ask, Checked, portion};
+use super::journal::{GivenUp, Noted, Record};
+use super::settings::{ConstraintChoice, WrittenSettings};
+use crate::data::{Digest, QueryId, Seed};
+use crate::generate::{Conversation, Finished, Message, Prompt, Reply, Role, Turn};
+use crate::text::prompt::{Pool, PromptFile, Values};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Inputs a prompt can ask for.
+pub const INPUTS: &[&str] = &["query", "positive", "num_negatives", "min_words", "max_words"];
+
+/// Slack of the schema's character bounds beyond the word bounds, which are what counts.
+const SLACK: f64 = 1.25;
+/// Characters that are always allowed.
+const ALWAYS_ALLOWED: usize = 80;
+
+/// What all requests of a run share.
+#[derive(Clone)]
+pub(super) struct Frame<'p> {
+    pub(super) settings: Arc<WrittenSettings>,
+    pub(super) prompt: Arc<PromptFile>,
+    pub(super) pool: Pool<'p>,
+}
+
+/// One request under way.
+pub struct Writing {
+    settings: Arc<WrittenSettings>,
+    prompt: Arc<PromptFile>,
+    key: Digest,
+    query: QueryId,
+    seed: Seed,
+    ask: Ask,
+    attributes: Values,
+    values: Values,
+    attempts: u32,
+    best: Vec<String>,
+    noted: Vec<Noted>,
+    last: Checked,
+    replies: Vec<String>,
+}
+
+impl Writing {
+    pub(super) fn new(frame: &Frame<'_>, key: Digest, query: QueryId, ask: Ask) -> Self {
+        let seed = seed_of(&key);
+        let attributes = frame.pool.draw(seed);
+        let mut values = attributes.clone();
+        let inputs = [
+            ("query", ask.query.clone()),
+            ("positive", ask.positives.first().cloned().unwrap_or_default()),
+            ("num_negatives", ask.count.to_string()),
+            ("min_words", ask.words.start().to_string()),
+            ("max_words", ask.words.end().to_string()),
+        ];
+        values.extend(inputs.map(|(name, value)| (name.to_owned(), value)));
+        Self {
+            settings: frame.settings.clone(),
+            prompt: frame.prompt.clone(),
+            key,
+            query,
+            seed,
+            ask,
+            attributes,
+            values,
+            attempts: 0,
+            best: Vec::new(),
+            noted: Vec::new(),
+            last: Checked::default(),
+            replies: Vec::new(),
+        }
+    }
+
+    /// The record of a conversation that has ended.
+    pub(super) fn record(finished: Finished<Self>) -> Record {
+        let Finished { conversation: writing, usage, refused } = finished;
+        let enough = writing.best.len() >= writing.settings.least_accepted as usize;
+        let given_up = (!enough).then(|| {
+            let defects = &writing.last.defects;
+            match &refused {
+                Some(refusal) => GivenUp { kind: "refused".to_owned(), reasons: vec![refusal.to_string()] },
+                None => GivenUp {
+                    kind: defects.first().map_or("too-few", checks::Defect::kind).to_owned(),
+                    reasons: defects.iter().map(ToString::to_string).collect(),
+                },
+            }
+        });
+        Record {
+            key: writing.key,
+            query: writing.query,
+            texts: if enough { writing.best } else { Vec::new() },
+            given_up,
+            attempts: writing.attempts,
+            defects: writing.noted,
+            replies: writing.replies,
+            attributes: writing.attributes,
+            seed: writing.seed,
+            usage,
+        }
+    }
+
+    /// The JSON of a reply: as many objects with a `text` as asked for, every string bounded, so
+    /// that writing always ends.
+    fn schema(&self) -> Value {
+        let characters = self.ask.positives.first().map_or(0, |text| text.chars().count());
+        let least = portion(characters, self.settings.min_length_ratio / SLACK).max(1);
+        let most = portion(characters, self.settings.max_length_ratio * SLACK).max(ALWAYS_ALLOWED);
+        let text = json!({ "type": "string", "minLength": least, "maxLength": most });
+        let negative = json!({
+            "type": "object", "properties": { "text": text }, "required": ["text"], "additionalProperties": false,
+        });
+        let list = json!({ "type": "array", "minItems": self.ask.count, "maxItems": self.ask.count, "items": negative });
+        let mut properties = serde_json::Map::new();
+        if self.prompt.reasoning_characters > 0 {
+            let reasoning = json!({ "type": "string", "minLength": 1, "maxLength": self.prompt.reasoning_characters });
+            properties.insert("reasoning".to_owned(), reasoning);
+        }
+        properties.insert("hard_negative_documents".to_owned(), list);
+        let required: Vec<&String> = properties.keys().collect();
+        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+    }
+}
+
+/// The seed of a request is part of its key, so it never depends on order.
+fn seed_of(key: &Digest) -> Seed {
+    Seed(u64::from_str_radix(key.short(16), 16).unwrap_or_default())
+}
+
+impl Conversation for Writing {
+    fn opening(&self) -> Prompt {
+        let system = self.prompt.system(&self.values);
+        let user = self.prompt.user(&self.values);
+        let system = (!system.is_empty()).then(|| Message::new(Role::System, &system));
+        Prompt {
+            messages: system.into_iter().chain([Message::new(Role::User, &user)]).collect(),
+            schema: (self.settings.constraint == ConstraintChoice::Schema).then(|| self.schema()),
+            max_tokens: self.settings.max_tokens,
+            sampling: self.settings.sampling,
+            seed: self.seed,
+        }
+    }
+
+    fn reply(&mut self, reply: &Reply) -> Turn {
+        self.attempts += 1;
+        self.last = checks::check(reply, &self.ask);
+        self.replies.push(reply.text.clone());
+        let note = |defect: &checks::Defect| Noted {
+            attempt: self.attempts,
+            kind: defect.kind().to_owned(),
+            text: defect.to_string(),
+        };
+        self.noted.extend(self.last.defects.iter().map(note));
+        if self.last.good.len() >= self.best.len() {
+            self.best.clone_from(&self.last.good);
+        }
+        if self.best.len() == self.ask.count {
+            return Turn::Done;
+        }
+        if self.attempts >= self.settings.attempts {
+            return Turn::GiveUp;
+        }
+        let defects: Vec<String> = self.last.defects.iter().map(|defect| format!("- {defect}")).collect();
+        Turn::Say(self.prompt.reflection(&self.values, &defects.join("\n")))
+    }
+}

@@ -1,0 +1,172 @@
+//! Negatives written by a local model: requests from tasks, records in a journal, candidates out.
+//! The journal is the truth: each request is appended as it ends, under a key made from its
+//! content, and a start finds there what an earlier one finished. Records of other prompts, models
+//! or settings in the same file are left alone.
+//! Simple on purpose: one request a task, about its first positive; negatives are not compared
+//! across requests.
+
+pub mod checks;
+pub mod conversation;
+pub mod journal;
+pub mod settings;
+
+pub use conversation::Writing;
+pub use journal::{Record, Summary};
+pub use settings::WrittenSettings;
+
+use super::Task;
+use crate::data::{self, Candidate, Digest, Passage, Scores, Watch, WrittenId, atomic::Journal};
+use crate::generate::{self, Engine};
+use crate::text::prompt::PromptFile;
+use checks::Ask;
+use conversation::{Frame, INPUTS};
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Name of this source in candidates.
+pub const SOURCE: &str = "written";
+
+/// What stops the writing; what the journal holds stays.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading, writing, a prompt file, or a stop that was asked for.
+    #[error(transparent)]
+    Data(#[from] data::Error),
+    /// The model cannot go on.
+    #[error(transparent)]
+    Engine(generate::Error),
+    /// A setting is out of its range.
+    #[error("written.{setting}: expected {expected}, found {found}")]
+    Settings {
+        /// The setting.
+        setting: &'static str,
+        /// Its range.
+        expected: String,
+        /// Its value.
+        found: f64,
+    },
+}
+
+impl From<generate::Error> for Error {
+    fn from(error: generate::Error) -> Self {
+        match error {
+            generate::Error::Data(error) => Self::Data(error),
+            other => Self::Engine(other),
+        }
+    }
+}
+
+/// Writes negatives for `tasks`, going on where `journal` stops: the candidates, in the order of
+/// the tasks, and the counts over all their requests, earlier starts included.
+///
+/// # Errors
+/// [`Error::Data`] with [`data::Error::Stopped`] when the user asked to stop; [`Error::Settings`];
+/// [`Error::Engine`]; [`Error::Data`] when the prompt or the journal is not usable.
+pub fn write(
+    tasks: &[Task],
+    engine: &mut dyn Engine<Writing>,
+    settings: &WrittenSettings,
+    journal: &Path,
+    watch: &dyn Watch,
+) -> Result<(Vec<Candidate>, Summary), Error> {
+    settings.check()?;
+    let prompt = Arc::new(PromptFile::find(&settings.prompt, INPUTS)?);
+    let identity = engine.identity();
+    let plan = plan(tasks, &prompt, &identity, settings);
+    let (mut journal, records) = Journal::open::<Record>(journal)?;
+    let wanted: HashSet<&Digest> = plan.iter().map(|request| &request.key).collect();
+    let mut done: HashMap<Digest, Record> =
+        records.into_iter().filter(|record| wanted.contains(&record.key)).map(|record| (record.key.clone(), record)).collect();
+
+    let mut seen = HashSet::new();
+    let pending: Vec<&Request<'_>> =
+        plan.iter().filter(|request| !done.contains_key(&request.key) && seen.insert(&request.key)).collect();
+    watch.begin("write negatives", wanted.len() as u64, "queries");
+    watch.advance(done.len() as u64);
+    let frame = Frame { settings: Arc::new(settings.clone()), pool: prompt.pool(&settings.attributes)?, prompt: prompt.clone() };
+    let mut writings = pending.iter().map(|request| {
+        let ask = Ask::new(&request.task.query.text, contents(request.task), settings);
+        Writing::new(&frame, request.key.clone(), request.task.query.id.clone(), ask)
+    });
+    let mut finished = |finished| {
+        let record = Writing::record(finished);
+        journal.append(&record)?;
+        done.insert(record.key.clone(), record);
+        watch.advance(1);
+        Ok(())
+    };
+    let ran = engine.run(&mut writings, &mut finished, watch);
+    watch.end();
+    ran?;
+    let constant = json!({ "engine": identity, "prompt": prompt.name, "prompt_version": prompt.version, "prompt_digest": prompt.digest });
+    Ok(gather(&plan, tasks.len(), &done, (&constant, settings)))
+}
+
+/// A task that has a positive, and the key of its request.
+struct Request<'t> {
+    task: &'t Task,
+    key: Digest,
+}
+
+fn plan<'t>(tasks: &'t [Task], prompt: &PromptFile, identity: &Value, settings: &WrittenSettings) -> Vec<Request<'t>> {
+    let key = |task: &Task| {
+        Digest::of_json(&json!(["written 1", task.query.text, contents(task), prompt.digest, identity, settings]))
+    };
+    tasks.iter().filter(|task| !task.positives.is_empty()).map(|task| Request { task, key: key(task) }).collect()
+}
+
+fn contents(task: &Task) -> Vec<String> {
+    task.positives.iter().map(data::Document::content).collect()
+}
+
+fn gather(
+    plan: &[Request<'_>],
+    tasks: usize,
+    done: &HashMap<Digest, Record>,
+    (constant, settings): (&Value, &WrittenSettings),
+) -> (Vec<Candidate>, Summary) {
+    let mut candidates = Vec::new();
+    let mut summary = Summary { without_positive: (tasks - plan.len()) as u64, ..Summary::default() };
+    let mut counted = HashSet::new();
+    for request in plan {
+        let Some(record) = done.get(&request.key) else { continue };
+        if counted.insert(&request.key) {
+            summary.add(record, settings.num_negatives as usize);
+        }
+        let mut provenance = constant.clone();
+        if let Some(object) = provenance.as_object_mut() {
+            object.insert("request".to_owned(), json!(record.key));
+            object.insert("seed".to_owned(), json!(record.seed));
+            object.insert("attributes".to_owned(), json!(record.attributes));
+            object.insert("attempts".to_owned(), json!(record.attempts));
+            object.insert("defects".to_owned(), json!(record.defects));
+            object.insert("tokens_in".to_owned(), json!(record.usage.tokens_in));
+            object.insert("tokens_out".to_owned(), json!(record.usage.tokens_out));
+        }
+        candidates.extend((1..).zip(&record.texts).map(|(rank, text)| Candidate {
+            query: request.task.query.id.clone(),
+            passage: Passage::Written(written_id(text)),
+            text: Some(text.clone()),
+            source: SOURCE.to_owned(),
+            rank,
+            scores: Scores::default(),
+            provenance: provenance.clone(),
+        }));
+    }
+    (candidates, summary)
+}
+
+/// The identifier of a written passage: `w-` and the first 16 hexadecimal digits of its text's digest.
+///
+/// # Panics
+/// Never: hexadecimal digits make a valid identifier.
+#[must_use]
+pub fn written_id(text: &str) -> WrittenId {
+    let id = format!("w-{}", Digest::of_bytes(text.as_bytes()).short(16));
+    WrittenId::new(&id).expect("hexadecimal digits make a valid identifier")
+}
+
+#[cfg(test)]
+mod tests;

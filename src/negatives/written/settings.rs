@@ -1,0 +1,102 @@
+//! What a user can set about written negatives; how the model is loaded is the engine's.
+
+use super::Error;
+use crate::data::Seed;
+use crate::generate::Sampling;
+use serde::{Deserialize, Serialize};
+
+/// Settings of written negatives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WrittenSettings {
+    /// Name of a prompt, or path of a prompt file, default `plain`.
+    pub prompt: String,
+    /// Which pool of attributes the prompt draws from, default `general`; prompts without attributes need none.
+    pub attributes: String,
+    /// Negatives asked for in one request, 1 to 20, default 5. More: cheaper each, and more alike.
+    pub num_negatives: u32,
+    /// Fewest good ones for which an incomplete request is still accepted, 1 to `num_negatives`, default 1.
+    pub least_accepted: u32,
+    /// Replies a request may take, 1 to 5, default 2: each after the first is told what was wrong with the one before.
+    pub attempts: u32,
+    /// Fewest words of a negative, in proportion to the positive's, 0 to 1, default 0.5.
+    /// Lower: length gives negatives away. Higher: more are refused.
+    pub min_length_ratio: f64,
+    /// Most words, in proportion to the positive's, 1 to 10, default 2. Twelve words are always allowed.
+    pub max_length_ratio: f64,
+    /// Largest share of a negative's word 5-grams that may stand in a positive, above 0 to 1, default 0.8.
+    /// Higher: copies, which are false negatives, pass. Lower: near misses are refused.
+    pub max_copied_share: f64,
+    /// Most tokens of one reply, 16 and up, default 1024. Too few: replies are cut off.
+    pub max_tokens: u32,
+    /// How tokens are drawn, default temperature 0.8, top-k 40, top-p 0.95.
+    pub sampling: Sampling,
+    /// Whether replies are held to the JSON schema while they are written, default `schema`.
+    pub constraint: ConstraintChoice,
+    /// Seed of all draws.
+    pub seed: Seed,
+}
+
+/// What holds a reply to its form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConstraintChoice {
+    /// Only tokens that the schema allows are drawn.
+    Schema,
+    /// Nothing; the reply is checked afterwards, as the papers do.
+    None,
+}
+
+impl Default for WrittenSettings {
+    fn default() -> Self {
+        Self {
+            prompt: "plain".to_owned(),
+            attributes: "general".to_owned(),
+            num_negatives: 5,
+            least_accepted: 1,
+            attempts: 2,
+            min_length_ratio: 0.5,
+            max_length_ratio: 2.0,
+            max_copied_share: 0.8,
+            max_tokens: 1024,
+            sampling: Sampling::default(),
+            constraint: ConstraintChoice::Schema,
+            seed: Seed(1),
+        }
+    }
+}
+
+impl WrittenSettings {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] with the first value that is outside.
+    pub fn check(&self) -> Result<(), Error> {
+        let outside = |setting, expected: &str, found: f64| {
+            Err(Error::Settings { setting, expected: expected.to_owned(), found })
+        };
+        let whole = f64::from;
+        if !(1..=20).contains(&self.num_negatives) {
+            return outside("num_negatives", "1 to 20", whole(self.num_negatives));
+        }
+        if !(1..=self.num_negatives).contains(&self.least_accepted) {
+            return outside("least_accepted", "1 to num_negatives", whole(self.least_accepted));
+        }
+        if !(1..=5).contains(&self.attempts) {
+            return outside("attempts", "1 to 5", whole(self.attempts));
+        }
+        if !(0.0..=1.0).contains(&self.min_length_ratio) {
+            return outside("min_length_ratio", "0 to 1", self.min_length_ratio);
+        }
+        if !(1.0..=10.0).contains(&self.max_length_ratio) {
+            return outside("max_length_ratio", "1 to 10", self.max_length_ratio);
+        }
+        if !(self.max_copied_share > 0.0 && self.max_copied_share <= 1.0) {
+            return outside("max_copied_share", "above 0, at most 1", self.max_copied_share);
+        }
+        if self.max_tokens < 16 {
+            return outside("max_tokens", "16 and up", whole(self.max_tokens));
+        }
+        Ok(())
+    }
+}
