@@ -276,8 +276,11 @@ fn publish_run(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A copy whose files share the originals' storage where the file system allows it.
-fn publish_folder(from: &Path, to: &Path) -> Result<()> {
+/// Puts a copy of a folder at `to`; its files share the originals' storage where the file system allows it.
+///
+/// # Errors
+/// [`ExperimentError::Data`].
+pub fn publish_folder(from: &Path, to: &Path) -> Result<()> {
     fn copy(from: &Path, to: &Path) -> Result<(), Error> {
         std::fs::create_dir_all(to).map_err(Error::io("create", to))?;
         for entry in std::fs::read_dir(from).map_err(Error::io("read", from))? {

@@ -1,0 +1,287 @@
+//! Every command with its arguments, as the user sees them in `--help`.
+
+use crate::data::Seed;
+use crate::encode::device::DeviceChoice;
+use crate::eval::Metric;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Makes hard negatives, trains a dense retriever on them, and shows whether they helped. Works offline.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+pub(super) struct Arguments {
+    /// Folder that keeps the outputs of stages by content, so that nothing is computed twice.
+    #[arg(long, global = true, default_value = "runs/store", value_name = "DIR")]
+    pub store: PathBuf,
+    /// Where tensors live.
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    pub device: Device,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Device {
+    /// The accelerator this build knows and the machine has, else the CPU.
+    Auto,
+    Cpu,
+    Cuda,
+    Metal,
+}
+
+impl From<Device> for DeviceChoice {
+    fn from(device: Device) -> Self {
+        match device {
+            Device::Auto => Self::Auto,
+            Device::Cpu => Self::Cpu,
+            Device::Cuda => Self::Cuda,
+            Device::Metal => Self::Metal,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run an experiment file from the collection to the table.
+    Run(Run),
+    /// Find passages for the queries of a split; writes a TREC run.
+    Search(Search),
+    /// Mine negatives from the corpus; writes candidates.
+    Mine(Mine),
+    /// Let a local model write.
+    #[command(subcommand)]
+    Generate(Generate),
+    /// Make training instances from candidates.
+    Mix(Mix),
+    /// Train an encoder on instances; writes a sentence-transformers folder.
+    Train(Box<Train>),
+    /// Score TREC runs by the judgements of a split.
+    Eval(Eval),
+    /// Make an untrained encoder with a vocabulary from a corpus.
+    NewEncoder(NewEncoder),
+}
+
+/// The collection and its split.
+#[derive(Debug, Args)]
+pub(super) struct Data {
+    /// BEIR folder (corpus.jsonl, queries.jsonl, qrels/).
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Split whose judged queries are used.
+    #[arg(long)]
+    pub split: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// Experiment file (TOML).
+    pub recipe: PathBuf,
+    /// BEIR folder, instead of the recipe's.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Encoder folder or name, instead of the recipe's.
+    #[arg(long, value_name = "DIR")]
+    pub encoder: Option<PathBuf>,
+    /// Generator, instead of the recipe's.
+    #[arg(long, value_name = "FILE.gguf")]
+    pub generator: Option<PathBuf>,
+    /// Seeds, instead of the recipe's: 1,2,3.
+    #[arg(long, value_delimiter = ',', value_name = "N,N")]
+    pub seeds: Option<Vec<Seed>>,
+    /// Folder for table.json, report.html, runs/ and encoders/. [default: runs/<name of the recipe>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Retriever {
+    /// Shared words.
+    Bm25,
+    /// An encoder's vectors, every passage compared.
+    Dense,
+    /// An encoder's vectors, over a graph.
+    Hnsw,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Search {
+    #[command(flatten)]
+    pub data: Data,
+    /// How passages are found.
+    #[arg(long, value_enum)]
+    pub retriever: Retriever,
+    /// Encoder folder or name, for dense and hnsw.
+    #[arg(long, value_name = "DIR")]
+    pub encoder: Option<PathBuf>,
+    /// Passages per query.
+    #[arg(long, default_value_t = 100)]
+    pub k: usize,
+    /// The run to write.
+    #[arg(long, value_name = "FILE.trec")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Mine {
+    #[command(flatten)]
+    pub data: Data,
+    /// Sources: random, bm25, dense; several at once with commas.
+    #[arg(long, required = true, value_delimiter = ',', value_name = "NAME,NAME")]
+    pub source: Vec<String>,
+    /// Encoder folder or name, for dense.
+    #[arg(long, value_name = "DIR")]
+    pub encoder: Option<PathBuf>,
+    /// Negatives per query and source.
+    #[arg(long, default_value_t = 5)]
+    pub num_negatives: u32,
+    /// Best ranks skipped.
+    #[arg(long, default_value_t = 0)]
+    pub range_min: u32,
+    /// Last rank looked at.
+    #[arg(long, default_value_t = 100)]
+    pub range_max: u32,
+    /// Seed of random draws.
+    #[arg(long, default_value_t = Seed(1))]
+    pub seed: Seed,
+    /// The candidates to write.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Generate {
+    /// Write passages that look like an answer and are not; writes candidates.
+    Negatives(GenerateNegatives),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GenerateNegatives {
+    #[command(flatten)]
+    pub data: Data,
+    /// The model.
+    #[arg(long, value_name = "FILE.gguf")]
+    pub generator: PathBuf,
+    /// Prompt: a name from prompts/, or a TOML file.
+    #[arg(long, default_value = "plain")]
+    pub prompt: String,
+    /// Negatives per query.
+    #[arg(long, default_value_t = 5)]
+    pub num_negatives: u32,
+    /// Replies a request may take: each after the first is told what was wrong.
+    #[arg(long, default_value_t = 2)]
+    pub attempts: u32,
+    /// Randomness of the draws; 0 takes the likeliest token.
+    #[arg(long)]
+    pub temperature: Option<f64>,
+    /// Most tokens of a reply.
+    #[arg(long, default_value_t = 1024)]
+    pub max_tokens: u32,
+    /// Chat template of models that bring none: chatml or plain.
+    #[arg(long, value_name = "NAME")]
+    pub chat_template: Option<String>,
+    /// Seed of the draws.
+    #[arg(long, default_value_t = Seed(1))]
+    pub seed: Seed,
+    /// The candidates to write.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Mix {
+    #[command(flatten)]
+    pub data: Data,
+    /// Candidate files.
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE.jsonl")]
+    pub candidates: Vec<PathBuf>,
+    /// Negatives per query by source: bm25=1,written=1.
+    #[arg(long, required = true, value_delimiter = ',', value_name = "SOURCE=COUNT")]
+    pub take: Vec<String>,
+    /// The instances to write.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Train {
+    /// Training instances, as `nearmiss mix` writes them.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub instances: PathBuf,
+    /// Encoder folder or name to start from.
+    #[arg(long, value_name = "DIR")]
+    pub encoder: PathBuf,
+    /// Folder for the trained encoder.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Decides the order of the instances.
+    #[arg(long, default_value_t = Seed(1))]
+    pub seed: Seed,
+    /// Passes over the instances.
+    #[arg(long)]
+    pub epochs: Option<usize>,
+    /// Instances a step.
+    #[arg(long)]
+    pub batch_size: Option<usize>,
+    /// Largest learning rate.
+    #[arg(long)]
+    pub learning_rate: Option<f64>,
+    /// Share of the steps over which the learning rate rises.
+    #[arg(long)]
+    pub warmup_share: Option<f64>,
+    /// Similarities are divided by it.
+    #[arg(long)]
+    pub temperature: Option<f64>,
+    /// Whose passages stand against a query beside its own negatives: none, positives, all.
+    #[arg(long, value_enum)]
+    pub in_batch: Option<InBatch>,
+    /// Texts are cut to so many tokens in training.
+    #[arg(long)]
+    pub max_length: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum InBatch {
+    None,
+    Positives,
+    All,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Eval {
+    #[command(flatten)]
+    pub data: Data,
+    /// TREC runs.
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE.trec")]
+    pub run: Vec<PathBuf>,
+    /// Metrics.
+    #[arg(long, value_delimiter = ',', default_value = "ndcg@10,recall@100,mrr@10,map")]
+    pub metrics: Vec<Metric>,
+    /// Print JSON with the values of every query.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NewEncoder {
+    /// BEIR folder whose corpus and queries give the vocabulary.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Folder for the encoder.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Largest vocabulary.
+    #[arg(long, default_value_t = 8000)]
+    pub vocabulary: usize,
+    /// Width of the vectors, a multiple of 32.
+    #[arg(long, default_value_t = 128)]
+    pub width: usize,
+    /// Layers.
+    #[arg(long, default_value_t = 2)]
+    pub layers: usize,
+    /// Longest text in tokens.
+    #[arg(long, default_value_t = 128)]
+    pub max_length: usize,
+    /// Seed of the weights.
+    #[arg(long, default_value_t = Seed(1))]
+    pub seed: Seed,
+}

@@ -1,0 +1,333 @@
+//! What each command does: opens what it names, calls the stage, writes or prints the result.
+
+use super::arguments::{self, Arguments, Command, Generate};
+use super::progress::Terminal;
+use crate::data::{Candidate, Collection, Digest, Fault, Provenance, Run, Store, jsonl};
+use crate::encode::{BiEncoder, FreshEncoder, device};
+use crate::eval::{Metric, SelfHits, evaluate};
+use crate::experiment::recipe::{ArmRecipe, DenseChoice};
+use crate::experiment::stages::{self, DenseSettings, MineStage, OpenEncoder, Workplace};
+use crate::experiment::{ExperimentError, Recipe, chain, generate};
+use crate::generate::EngineSettings;
+use crate::mix::{Arm, Pool, Positives, common_queries, instances};
+use crate::model::ModelPlaces;
+use crate::negatives::written::WrittenSettings;
+use crate::negatives::{MiningSettings, Task};
+use crate::report::table::table;
+use crate::retrieve::{Bm25Settings, Searcher};
+use crate::train::{InBatch, TrainSettings};
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The user asked to stop; what is finished is kept.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped; run the same command again to go on")]
+pub(super) struct Stopped;
+
+/// Carries out a command line.
+pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
+    let watch = Terminal::new().context("cannot watch for Ctrl-C")?;
+    let (device, device_name) = device::open(arguments.device.into()).context("cannot open the device")?;
+    let work = Workplace { store: Store::new(&arguments.store), device, device_name, watch: &watch };
+    let result = match arguments.command {
+        Command::Run(run) => run_recipe(&work, run),
+        Command::Search(search) => search_queries(&work, &search),
+        Command::Mine(mine) => mine_candidates(&work, &mine),
+        Command::Generate(Generate::Negatives(generate)) => generate_negatives(&work, &generate),
+        Command::Mix(mix) => mix_instances(&mix),
+        Command::Train(train) => train_encoder(&work, &train),
+        Command::Eval(eval) => eval_runs(&eval),
+        Command::NewEncoder(new) => new_encoder(&work, &new),
+    };
+    crate::data::Watch::end(&watch);
+    result.map_err(|error| match error.downcast_ref::<ExperimentError>() {
+        Some(stage) if stage.is_stop() => Stopped.into(),
+        _ => error,
+    })
+}
+
+/// Bundled models stand beside the current folder; the cache is where the Hugging Face tools keep it.
+fn model_places() -> ModelPlaces {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let home = variable("HF_HOME").or_else(|| Some(variable("HOME")?.join(".cache/huggingface")));
+    let hub_cache = variable("HF_HUB_CACHE").or_else(|| Some(home?.join("hub")));
+    ModelPlaces { bundled: Some(PathBuf::from("models")), hub_cache }
+}
+
+fn find_encoder(name: &Path) -> Result<PathBuf, ExperimentError> {
+    Ok(model_places().encoder(name).map_err(crate::data::Error::from)?)
+}
+
+fn open_encoder(work: &Workplace<'_>, name: Option<&Path>) -> Result<Option<OpenEncoder>, ExperimentError> {
+    name.map(|name| OpenEncoder::open(&find_encoder(name)?, work)).transpose()
+}
+
+fn run_recipe(work: &Workplace<'_>, arguments: arguments::Run) -> Result<()> {
+    let mut recipe = Recipe::read(&arguments.recipe)?;
+    if let Some(data) = arguments.data {
+        recipe.data = data;
+    }
+    if let Some(encoder) = arguments.encoder {
+        recipe.encoder = encoder;
+    }
+    if let Some(generator) = arguments.generator {
+        recipe.generator = Some(generator);
+    }
+    if let Some(seeds) = arguments.seeds {
+        recipe.seeds = seeds;
+    }
+    recipe.check(&arguments.recipe)?;
+    let out = arguments.out.unwrap_or_else(|| Path::new("runs").join(&recipe.name));
+    let encoder = find_encoder(&recipe.encoder)?;
+    let outcome = chain::run(work, &recipe, &chain::Places { encoder: &encoder, out: &out })?;
+    let text = table(&outcome);
+    print(&text)?;
+    work.watch.note(&format!("written: {}", ["table.json", "report.html", "runs/", "encoders/"].map(|name| out.join(name).display().to_string()).join(", ")));
+    Ok(())
+}
+
+fn search_queries(work: &Workplace<'_>, arguments: &arguments::Search) -> Result<()> {
+    let collection = Collection::open(&arguments.data.data)?;
+    let (queries, _) = stages::judged_queries(&collection, &arguments.data.split)?;
+    let mut provenance = Provenance::new("search", json!({"retriever": format!("{:?}", arguments.retriever), "k": arguments.k, "split": arguments.data.split}))
+        .input("corpus", collection.corpus_digest()?)
+        .input("split", collection.split_digest(&arguments.data.split)?);
+    let run = if arguments.retriever == arguments::Retriever::Bm25 {
+        stages::search_bm25(&collection, &queries, arguments.k, &Bm25Settings::default())?
+    } else {
+        let encoder = open_encoder(work, arguments.encoder.as_deref())?.ok_or(ExperimentError::NeedsEncoder("dense"))?;
+        provenance = provenance.input("encoder", encoder.digest.clone());
+        let index = dense_choice(arguments.retriever)?;
+        let settings = dense_settings(index);
+        let (searcher, recall) = stages::dense(work, &encoder, &collection, (&queries, "queries"), &settings)?;
+        if let Some(recall) = recall {
+            work.watch.note(&format!("HNSW finds {recall:.4} of what exact search finds (recall@100)"));
+            provenance.counts = json!({"recall": recall});
+        }
+        searcher.search(&queries, arguments.k).map_err(ExperimentError::from)?
+    };
+    run.write_trec(&arguments.out, "nearmiss")?;
+    provenance.write_beside(&arguments.out)?;
+    work.watch.note(&format!("{}: {} queries", arguments.out.display(), run.len()));
+    Ok(())
+}
+
+fn dense_choice(retriever: arguments::Retriever) -> Result<DenseChoice> {
+    match retriever {
+        #[cfg(feature = "hnsw")]
+        arguments::Retriever::Hnsw => Ok(DenseChoice::Hnsw),
+        #[cfg(not(feature = "hnsw"))]
+        arguments::Retriever::Hnsw => bail!("this build has no HNSW\n  hint: build with the feature hnsw, which is on by default, or use --retriever dense"),
+        _ => Ok(DenseChoice::Exact),
+    }
+}
+
+fn dense_settings(index: DenseChoice) -> DenseSettings {
+    DenseSettings {
+        index,
+        #[cfg(feature = "hnsw")]
+        hnsw: crate::retrieve::HnswSettings::default(),
+    }
+}
+
+fn mine_candidates(work: &Workplace<'_>, arguments: &arguments::Mine) -> Result<()> {
+    let collection = Collection::open(&arguments.data.data)?;
+    let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
+    let encoder = open_encoder(work, arguments.encoder.as_deref())?;
+    let mut all: Vec<Candidate> = Vec::new();
+    let mut reports = serde_json::Map::new();
+    for source in &arguments.source {
+        let how = MineStage {
+            source: source.clone(),
+            mine: MiningSettings { range_min: arguments.range_min, range_max: arguments.range_max, num_negatives: arguments.num_negatives },
+            bm25: Bm25Settings::default(),
+            dense: dense_settings(DenseChoice::default()),
+            seed: arguments.seed,
+        };
+        let mined = stages::mine(work, &collection, &tasks, encoder.as_ref(), &how)?;
+        let counts = &mined.counts;
+        work.watch.note(&format!(
+            "{source}: {} candidates for {} queries, {} got fewer than asked{}",
+            counts.report.proposed,
+            counts.report.queries,
+            counts.report.short.len(),
+            counts.recall.map_or(String::new(), |r| format!("; HNSW finds {r:.4} of what exact search finds (recall@100)")),
+        ));
+        reports.insert(source.clone(), serde_json::to_value(counts)?);
+        all.extend(mined.candidates);
+    }
+    jsonl::write(&arguments.out, &all)?;
+    let mut provenance = Provenance::new("mine", json!({"source": arguments.source, "num_negatives": arguments.num_negatives, "range_min": arguments.range_min, "range_max": arguments.range_max, "seed": arguments.seed, "split": arguments.data.split}))
+        .input("corpus", collection.corpus_digest()?)
+        .input("split", collection.split_digest(&arguments.data.split)?);
+    if let Some(encoder) = encoder {
+        provenance = provenance.input("encoder", encoder.digest);
+    }
+    provenance.counts = reports.into();
+    provenance.write_beside(&arguments.out)?;
+    work.watch.note(&format!("{}: {} candidates", arguments.out.display(), all.len()));
+    Ok(())
+}
+
+fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegatives) -> Result<()> {
+    let collection = Collection::open(&arguments.data.data)?;
+    let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
+    let mut settings = WrittenSettings {
+        prompt: arguments.prompt.clone(),
+        num_negatives: arguments.num_negatives,
+        attempts: arguments.attempts,
+        max_tokens: arguments.max_tokens,
+        seed: arguments.seed,
+        ..WrittenSettings::default()
+    };
+    if let Some(temperature) = arguments.temperature {
+        settings.sampling.temperature = temperature;
+    }
+    let mut engine = EngineSettings::default();
+    if let Some(name) = &arguments.chat_template {
+        engine.chat_template = serde_json::from_value(json!(name)).map_err(|_| Fault::new(Path::new("--chat-template"), "own, chatml or plain", name.as_str()))?;
+    }
+    let written = generate::write(work, &arguments.generator, &tasks, &settings, &engine)?;
+    jsonl::write(&arguments.out, &written.candidates)?;
+    let mut provenance = Provenance::new("generate", json!({"written": settings, "engine": engine, "split": arguments.data.split}))
+        .input("corpus", collection.corpus_digest()?)
+        .input("split", collection.split_digest(&arguments.data.split)?)
+        .input("generator", Digest::of_file(&arguments.generator)?);
+    provenance.counts = serde_json::to_value(&written.summary)?;
+    provenance.write_beside(&arguments.out)?;
+    work.watch.note(&format!("{}\n{}: {} candidates", written.summary, arguments.out.display(), written.candidates.len()));
+    Ok(())
+}
+
+fn mix_instances(arguments: &arguments::Mix) -> Result<()> {
+    let collection = Collection::open(&arguments.data.data)?;
+    let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
+    let mut provenance = Provenance::new("mix", json!({"take": arguments.take, "split": arguments.data.split})).input("corpus", collection.corpus_digest()?);
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for path in &arguments.candidates {
+        candidates.extend(jsonl::read::<Candidate>(path)?);
+        provenance = provenance.input(&path.display().to_string(), Digest::of_file(path)?);
+    }
+    let mut negatives = BTreeMap::new();
+    for take in &arguments.take {
+        let parsed = take.split_once('=').and_then(|(source, count)| Some((source.to_owned(), count.parse::<usize>().ok().filter(|&c| c > 0)?)));
+        let Some((source, count)) = parsed else {
+            bail!("--take: expected SOURCE=COUNT with a count of 1 or more, found {take:?}\n  hint: for example --take bm25=1,written=1");
+        };
+        negatives.insert(source, count);
+    }
+    let arm = ArmRecipe { name: "mix".to_owned(), negatives };
+    let mix = arm.mix();
+    let pool: Pool = candidates.into_iter().collect();
+    let arm = Arm { name: &arm.name, mix: &mix, pool: &pool };
+    let common = common_queries(tasks.iter().map(|task| &task.query.id), &[arm]).map_err(ExperimentError::from)?;
+    if common.queries.is_empty() {
+        let first = common.dropped.values().flatten().next().map_or(String::new(), |s| s.shortage.to_string());
+        return Err(ExperimentError::NoCommonQuery(first).into());
+    }
+    let records = instances(&tasks, &arm, &common.queries, Positives::All, &collection.corpus).map_err(ExperimentError::from)?;
+    jsonl::write(&arguments.out, &records)?;
+    provenance.counts = json!({"instances": records.len(), "queries": common.queries.len(), "dropped": common.dropped.len()});
+    provenance.write_beside(&arguments.out)?;
+    tell(&format!(
+        "{}: {} instances of {} negatives for {} queries; {} queries left out for too few candidates",
+        arguments.out.display(),
+        records.len(),
+        mix.negatives(),
+        common.queries.len(),
+        common.dropped.len()
+    ));
+    Ok(())
+}
+
+fn train_encoder(work: &Workplace<'_>, arguments: &arguments::Train) -> Result<()> {
+    let default = TrainSettings::default();
+    let settings = TrainSettings {
+        epochs: arguments.epochs.unwrap_or(default.epochs),
+        batch_size: arguments.batch_size.unwrap_or(default.batch_size),
+        learning_rate: arguments.learning_rate.unwrap_or(default.learning_rate),
+        warmup_share: arguments.warmup_share.unwrap_or(default.warmup_share),
+        temperature: arguments.temperature.unwrap_or(default.temperature),
+        max_length: arguments.max_length.unwrap_or(default.max_length),
+        in_batch: match arguments.in_batch {
+            Some(arguments::InBatch::None) => InBatch::None,
+            Some(arguments::InBatch::Positives) => InBatch::Positives,
+            Some(arguments::InBatch::All) => InBatch::All,
+            None => default.in_batch,
+        },
+        ..default
+    };
+    if let Err((key, expected, found)) = settings.check() {
+        bail!("--{}: expected {expected}, found {found}", key.replace('_', "-"));
+    }
+    let base = find_encoder(&arguments.encoder)?;
+    let trained = stages::train(work, &base, &arguments.instances, &settings, arguments.seed)?;
+    chain::publish_folder(&trained.folder, &arguments.out)?;
+    let provenance = Provenance::new("train", json!({"train": settings, "seed": arguments.seed}))
+        .input("encoder", BiEncoder::digest(&base).map_err(ExperimentError::from)?)
+        .input("instances", Digest::of_file(&arguments.instances)?);
+    provenance.write_beside(&arguments.out)?;
+    jsonl::write(&beside(&arguments.out, ".steps.jsonl"), &trained.steps)?;
+    if let (Some(first), Some(last)) = (trained.steps.first(), trained.steps.last()) {
+        work.watch.note(&format!("{}: {} steps, loss {:.4} to {:.4}", arguments.out.display(), trained.steps.len(), first.loss, last.loss));
+    }
+    Ok(())
+}
+
+fn eval_runs(arguments: &arguments::Eval) -> Result<()> {
+    let collection = Collection::open(&arguments.data.data)?;
+    let qrels = collection.qrels(&arguments.data.split)?;
+    let mut rows = vec![std::iter::once("run".to_owned()).chain(arguments.metrics.iter().map(ToString::to_string)).collect::<Vec<_>>()];
+    let mut all = Vec::new();
+    for path in &arguments.run {
+        let evaluation = evaluate(&Run::read_trec(path)?, &qrels, &arguments.metrics, SelfHits::Drop);
+        let value = |metric: &Metric| format!("{:.4}", evaluation.mean[metric]);
+        rows.push(std::iter::once(path.display().to_string()).chain(arguments.metrics.iter().map(value)).collect());
+        all.push(json!({"run": path, "evaluation": evaluation}));
+    }
+    if arguments.json { print(&format!("{}\n", serde_json::to_string_pretty(&all)?)) } else { print(&crate::report::table::align(&rows)) }
+}
+
+fn new_encoder(work: &Workplace<'_>, arguments: &arguments::NewEncoder) -> Result<()> {
+    let collection = Collection::open(&arguments.data)?;
+    if !arguments.width.is_multiple_of(32) || arguments.width == 0 {
+        bail!("--width: expected a multiple of 32, found {}", arguments.width);
+    }
+    let mut texts = collection.corpus.contents()?;
+    // Only training queries: the vocabulary must not see the test queries.
+    if let Ok(qrels) = collection.qrels("train") {
+        texts.extend(qrels.iter().filter_map(|(id, _)| Some(collection.queries.get(id.as_str())?.text.clone())));
+    }
+    let fresh = FreshEncoder {
+        vocabulary: arguments.vocabulary,
+        width: arguments.width,
+        layers: arguments.layers,
+        max_length: arguments.max_length,
+        seed: arguments.seed,
+    };
+    fresh.write(&texts, &arguments.out).map_err(ExperimentError::from)?;
+    Provenance::new("new-encoder", serde_json::to_value(&fresh)?).input("corpus", collection.corpus_digest()?).write_beside(&arguments.out)?;
+    work.watch.note(&format!("{}: an untrained encoder of width {} and {} layers", arguments.out.display(), fresh.width, fresh.layers));
+    Ok(())
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(ending);
+    path.with_file_name(name)
+}
+
+/// Data on stdout; a reader that has gone away (`| head`) is no error.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to stdout"),
+    }
+}
+
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
