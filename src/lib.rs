@@ -9,3 +9,6 @@ pub mod model;
 pub mod encode;
 pub mod negatives;
 pub mod train;
+
+#[cfg(test)]
+mod shared;
