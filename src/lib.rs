@@ -7,6 +7,7 @@ pub mod data;
 pub mod text;
 pub mod model;
 pub mod encode;
+pub mod retrieve;
 pub mod negatives;
 pub mod train;
 
