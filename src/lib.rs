@@ -10,6 +10,7 @@ pub mod encode;
 pub mod retrieve;
 pub mod negatives;
 pub mod train;
+pub mod eval;
 
 #[cfg(test)]
 mod shared;
