@@ -8,6 +8,7 @@ pub mod text;
 pub mod model;
 pub mod encode;
 pub mod retrieve;
+pub mod filter;
 pub mod negatives;
 pub mod train;
 pub mod eval;
