@@ -10,6 +10,7 @@ pub mod encode;
 pub mod retrieve;
 pub mod filter;
 pub mod negatives;
+pub mod mix;
 pub mod train;
 pub mod eval;
 
