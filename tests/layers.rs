@@ -1,5 +1,5 @@
 //! The house's rules that the compiler does not know: a layer imports only those on its left,
-//! only `cli` talks to the outside, unsafe code stands in three places, and files stay readable.
+//! only `cli` talks to the outside, unsafe code stands in four places, and files stay readable.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ fn only_the_command_line_talks_to_the_outside() {
 
 #[test]
 fn unsafe_code_stands_where_it_may_and_says_why() {
-    let allowed = ["data/corpus.rs", "model/gguf.rs", "generate/llama.rs"];
+    let allowed = ["data/corpus.rs", "model/gguf.rs", "retrieve/exact.rs", "generate/llama.rs"];
     for (path, _, text) in sources() {
         let here = code(&text);
         if here.contains("unsafe {") || here.contains("unsafe fn") || here.contains("unsafe impl") {

@@ -1,7 +1,9 @@
-//! Texts before any model: tokenizing, analysing, measuring, prompting.
+//! Texts before any model: analysing, tokenizing, measuring, prompting.
 
+pub mod analyser;
 pub mod measure;
 pub mod prompt;
 pub mod tokenizer;
 
+pub use analyser::Analyser;
 pub use tokenizer::Tokenizer;

@@ -5,6 +5,7 @@ use crate::generate::Usage;
 use crate::text::prompt::Values;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// A finished request: accepted when `given_up` is None.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,6 +83,22 @@ pub struct Summary {
     pub tokens_out: u64,
     /// Tasks left out because they have no positive.
     pub without_positive: u64,
+}
+
+impl fmt::Display for Summary {
+    /// "800 requests: 640 accepted (500 at once), 160 given up (3 copy, 157 length); 1280 negatives; defects: ..."
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |counts: &BTreeMap<String, u64>| counts.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", ");
+        write!(f, "{} requests: {} accepted ({} at once)", self.requests, self.accepted, self.accepted_at_once)?;
+        if !self.given_up.is_empty() {
+            write!(f, ", {} given up ({})", self.given_up.values().sum::<u64>(), list(&self.given_up))?;
+        }
+        write!(f, "; {} negatives", self.negatives)?;
+        if !self.defects.is_empty() {
+            write!(f, "; defects of single replies: {}", list(&self.defects))?;
+        }
+        write!(f, "; {} tokens read ({} from the cache), {} written", self.tokens_in, self.tokens_reused, self.tokens_out)
+    }
 }
 
 impl Summary {
