@@ -172,7 +172,7 @@ pub(super) struct GenerateNegatives {
     pub attempts: u32,
     /// Randomness of the draws; 0 takes the likeliest token.
     #[arg(long)]
-    pub temperature: Option<f64>,
+    pub temperature: Option<f32>,
     /// Most tokens of a reply.
     #[arg(long, default_value_t = 1024)]
     pub max_tokens: u32,

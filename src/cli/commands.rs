@@ -184,7 +184,7 @@ fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegat
         ..WrittenSettings::default()
     };
     if let Some(temperature) = arguments.temperature {
-        settings.sampling.temperature = temperature;
+        settings.sampling = crate::generate::Sampling::with_temperature(temperature)?;
     }
     let mut engine = EngineSettings::default();
     if let Some(name) = &arguments.chat_template {

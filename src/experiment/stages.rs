@@ -8,7 +8,7 @@ use crate::data::{Candidate, Collection, Digest, Instance, Provenance, Qrels, Qu
 use crate::encode::{BiEncoder, Role, Vectors};
 use crate::eval::{Evaluation, Metric, SelfHits, evaluate};
 use crate::filter::Filters;
-use crate::negatives::{self, Inputs, MiningSettings, NegativeSource, Report, Task};
+use crate::negatives::{self, Inputs, MiningSettings, Report, Task};
 use crate::retrieve::{Bm25, Bm25Settings, Dense, DenseIndex, Exact, Searcher, Similarity};
 use crate::train::{StepRecord, TrainSettings, Trainer};
 use candle_core::Device;
