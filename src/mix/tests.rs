@@ -1,6 +1,12 @@
+//! Mixes over hand-made candidates, and the line from mining to instances over `data/elements`.
+
 use super::*;
-use crate::data::{Candidate, Corpus, DocId, Instance, Passage, Query, Scores, WrittenId};
-use crate::negatives::Task;
+use crate::data::{Candidate, Collection, Corpus, DocId, Instance, Passage, Query, Scores, Seed, WrittenId};
+use crate::filter::Filters;
+use crate::negatives::{Inputs, MiningSettings, Task, named};
+use crate::retrieve::Bm25Settings;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -43,7 +49,7 @@ fn pool() -> Result<Pool, Box<dyn std::error::Error>> {
     rows.into_iter().map(|(q, s, r, p)| candidate(q, s, r, p)).collect()
 }
 
-fn world(folder: &std::path::Path) -> Result<(Corpus, Vec<Task>), Box<dyn std::error::Error>> {
+fn world(folder: &Path) -> Result<(Corpus, Vec<Task>), Box<dyn std::error::Error>> {
     let path = folder.join("corpus.jsonl");
     let lines = (0..6).map(|i| format!("{{\"_id\":\"d{i}\",\"title\":\"T{i}\",\"text\":\"body\"}}\n"));
     std::fs::write(&path, lines.collect::<String>())?;
@@ -153,5 +159,41 @@ fn a_passage_that_is_gone_is_named() -> Outcome {
     let queries = BTreeSet::from([QueryId::new("q1")?]);
     let error = instances(&tasks, &arm, &queries, Positives::All, &corpus).err().ok_or("an error was due")?;
     assert!(error.to_string().contains("unknown passage d77"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn mined_candidates_of_the_elements_become_instances_of_every_arm() -> Outcome {
+    let collection = Collection::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("data/elements"))?;
+    let tasks = Task::all(&collection, &collection.qrels("train")?)?;
+    let (filters, settings) = (Filters::all(), MiningSettings { num_negatives: 6, ..MiningSettings::default() });
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for source in ["random", "bm25"] {
+        let (bm25, seed) = (Bm25Settings::default(), Seed(1));
+        let inputs = Inputs { corpus: &collection.corpus, filters: &filters, settings, bm25, seed, dense: None };
+        named(source)?.make(inputs)?.propose(&tasks, &mut candidates)?;
+    }
+    let pool: Pool = candidates.into_iter().collect();
+    let mixes =
+        [Mix::Pure(Share::new("random", 4)), Mix::Pure(Share::new("bm25", 4)), hybrid(&[("bm25", 3), ("random", 1)])];
+    let arms = mixes.each_ref().map(|mix| Arm { name: "arm", mix, pool: &pool });
+    let common = common_queries(tasks.iter().map(|task| &task.query.id), &arms)?;
+    assert_eq!(common.queries.len() + common.dropped.len(), tasks.len());
+    assert!(common.queries.len() * 10 > tasks.len() * 9, "{:?}", common.dropped);
+    let positives: HashMap<_, HashSet<_>> =
+        tasks.iter().map(|t| (&t.query.id, t.positives.iter().map(|p| p.id.clone()).collect())).collect();
+    for arm in &arms {
+        let made = instances(&tasks, arm, &common.queries, Positives::All, &collection.corpus)?;
+        assert_eq!(made.len(), common.queries.iter().map(|query| positives[query].len()).sum::<usize>());
+        for instance in made {
+            assert_eq!(instance.negatives.len(), 4);
+            for negative in &instance.negatives {
+                let Passage::Corpus(id) = &negative.passage else {
+                    return Err("mined passages are the corpus's".into());
+                };
+                assert!(!positives[&instance.query_id].contains(id) && !negative.text.is_empty());
+            }
+        }
+    }
     Ok(())
 }

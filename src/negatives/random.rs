@@ -24,13 +24,13 @@ pub(super) fn make(inputs: Inputs<'_>) -> Result<Box<dyn NegativeSource + '_>, S
 
 impl NegativeSource for Random<'_> {
     fn propose(&mut self, tasks: &[Task], sink: &mut dyn Sink) -> Result<(), SourceError> {
-        let asked = self.selector.settings().num_negatives as usize;
+        let asked = (self.selector.settings().num_negatives as usize).min(self.corpus.len());
         for task in tasks {
             let stream = self.seed.stream(&format!("negatives/random/{}", task.query.id));
             let mut draws = (1..).zip(Draws::new(self.corpus.len(), stream));
             let mut kept = Vec::with_capacity(asked);
             while kept.len() < asked {
-                let mut drawn = Vec::with_capacity(asked - kept.len());
+                let mut fresh = Vec::with_capacity(asked - kept.len());
                 for (rank, row) in draws.by_ref().take(asked - kept.len()) {
                     let document = self.corpus.document(row)?;
                     let text = document.content();
@@ -43,12 +43,12 @@ impl NegativeSource for Random<'_> {
                         scores: Scores::default(),
                         provenance: serde_json::Value::Null,
                     };
-                    drawn.push((candidate, text));
+                    fresh.push((candidate, text));
                 }
-                if drawn.is_empty() {
+                if fresh.is_empty() {
                     break;
                 }
-                kept.extend(self.selector.judge(task, drawn));
+                kept.extend(self.selector.judge(task, fresh));
             }
             self.selector.propose(task, kept, sink)?;
         }

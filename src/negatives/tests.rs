@@ -1,3 +1,5 @@
+//! The table of mined sources over a small collection whose rankings are known.
+
 use super::*;
 use crate::data::{Candidate, Collection, DocId, Passage, QueryId};
 use crate::encode::Vectors;
