@@ -1,5 +1,6 @@
 //! Records the git revision for provenance, and lists the prompts to compile in.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
@@ -28,11 +29,13 @@ fn list_prompts() {
         .filter_map(|name| Some(name.to_str()?.strip_suffix(".toml")?.to_owned()))
         .collect();
     names.sort();
-    let rows: String = names
-        .iter()
-        .map(|name| format!("    ({name:?}, include_str!({:?})),\n", folder.join(format!("{name}.toml"))))
-        .collect();
-    let table = format!("/// Name and text of every file in prompts/.\nconst FILES: &[(&str, &str)] = &[\n{rows}];\n");
+    let mut table = "/// Name and text of every file in prompts/.\nconst FILES: &[(&str, &str)] = &[\n".to_owned();
+    for name in &names {
+        let path = folder.join(format!("{name}.toml"));
+        let path = path.to_str().expect("the path of the checkout is UTF-8");
+        writeln!(table, "    ({name:?}, include_str!({path:?})),").expect("a string can be written to");
+    }
+    table.push_str("];\n");
     let out = env::var("OUT_DIR").expect("cargo sets it");
     fs::write(Path::new(&out).join("prompts.rs"), table).expect("OUT_DIR can be written");
 }

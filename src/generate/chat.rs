@@ -94,12 +94,17 @@ impl Chat {
     }
 
     fn cut(&self, messages: &[Message]) -> Result<(Vec<Segment>, Vec<Message>), Error> {
-        let first = self.render(messages);
-        if first.is_ok() || messages.first().is_none_or(|message| message.role != Role::System) {
-            return Ok((first?, messages.to_vec()));
+        let failure = match self.render(messages) {
+            Ok(segments) => return Ok((segments, messages.to_vec())),
+            Err(error) => error,
+        };
+        if messages.first().is_none_or(|message| message.role != Role::System) {
+            return Err(failure);
         }
         let folded = fold_system(messages);
-        Ok((self.render(&folded).map_err(|_| first.err().unwrap_or_else(|| unreachable!("it is an error")))?, folded))
+        // If that fails too, the first failure is the one to tell.
+        let segments = self.render(&folded).map_err(|_| failure)?;
+        Ok((segments, folded))
     }
 
     fn render(&self, messages: &[Message]) -> Result<Vec<Segment>, Error> {

@@ -2,6 +2,9 @@
 //! A conversation reuses the cache cells of the tokens it shares with the one before, and its
 //! later turns go on where the reply ended. The file is checked ([`Gguf`]) and the memory for keys
 //! and values computed before llama.cpp sees either.
+//! The same weights, request and machine give the same reply whatever was asked before, except for
+//! rounding: a reused prefix was decoded in other batches, and threads and batch sizes change sums
+//! in their last digits, which can turn a draw.
 //! Simple on purpose: no batching of several conversations, no forced tokens, no speculation; the
 //! scheduler that does these replaces [`LlamaEngine::run`] and [`session`], and nothing else.
 

@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use toktrie::SimpleVob;
 
 /// How tokens are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Fields", into = "Fields")]
 pub struct Sampling(Fields);
 
@@ -30,12 +30,6 @@ struct Fields {
 impl Default for Fields {
     fn default() -> Self {
         Self { temperature: 0.8, top_k: 40, top_p: 0.95, min_p: 0.0 }
-    }
-}
-
-impl Default for Sampling {
-    fn default() -> Self {
-        Self(Fields::default())
     }
 }
 
@@ -170,6 +164,7 @@ impl Sampler {
 }
 
 /// Likelier tokens first, equal ones by number.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape sorting wants")]
 fn likelier(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
     b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }

@@ -153,13 +153,11 @@ impl Keys<'_> {
             Some(&Value::Signed(n)) => u64::try_from(n).ok(),
             Some(_) => None,
         };
-        match found.filter(|n| range.contains(n)).and_then(|n| u32::try_from(n).ok()) {
-            Some(n) => Ok(Some(n)),
-            None => {
-                let expected = format!("a whole number from {} to {}", range.start(), range.end());
-                Err(self.fault(key, expected, format!("{:?}", self.header.values.get(key))).into())
-            }
+        if let Some(n) = found.filter(|n| range.contains(n)).and_then(|n| u32::try_from(n).ok()) {
+            return Ok(Some(n));
         }
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        Err(self.fault(key, expected, format!("{:?}", self.header.values.get(key))).into())
     }
 
     fn require(&self, key: &str, range: std::ops::RangeInclusive<u64>) -> Result<u32> {

@@ -83,7 +83,8 @@ impl PromptFile {
     pub fn parse(text: &str, path: &Path, known: &[&str]) -> Result<Self> {
         let file: File = toml::from_str(text).map_err(|error| Fault::new(path, "a prompt file", error.to_string()))?;
         let template = |key: &str, text: &str| {
-            Template::parse(text).map_err(|found| Fault::new(path, "{name}, {{ or }}", found).key(key))
+            let parsed = Template::parse(text);
+            parsed.map_err(|found| Error::from(Fault::new(path, "{name}, {{ or }}", found).key(key)))
         };
         let prompt = Self {
             system: template("system", &file.system)?,

@@ -32,8 +32,10 @@ impl<'m> Session<'m> {
         settings: &EngineSettings,
         window: u32,
     ) -> Result<Self, Error> {
-        let free = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
-        let threads = i32::try_from(settings.threads.unwrap_or(free)).unwrap_or(1);
+        // Half of what the system counts: two often share a core, and one that waits holds up all.
+        let half = std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1));
+        let half = u32::try_from(half).unwrap_or(1);
+        let threads = i32::try_from(settings.threads.unwrap_or(half)).unwrap_or(1);
         let batch_size = settings.batch.min(window);
         let flash_attention = match settings.flash_attention {
             FlashAttention::Off => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED,

@@ -75,7 +75,7 @@ impl Draft {
         for (name, dimensions, kind, offset) in &self.tensors {
             bytes.extend(text(name));
             bytes.extend((u32::try_from(dimensions.len()).unwrap()).to_le_bytes());
-            dimensions.iter().for_each(|d| bytes.extend(d.to_le_bytes()));
+            bytes.extend(dimensions.iter().flat_map(|d| d.to_le_bytes()));
             bytes.extend(kind.to_le_bytes());
             bytes.extend(offset.to_le_bytes());
         }

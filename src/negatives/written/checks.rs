@@ -87,7 +87,9 @@ pub enum Defect {
         found: usize,
     },
     /// A negative has too few words.
-    #[error("passage {which} has {words} words, too few; the passage that answers has {positive}, write at least {least}")]
+    #[error(
+        "passage {which} has {words} words, too few; the passage that answers has {positive}, write at least {least}"
+    )]
     TooShort {
         /// Which one.
         which: usize,
@@ -99,7 +101,9 @@ pub enum Defect {
         positive: usize,
     },
     /// A negative has too many words.
-    #[error("passage {which} has {words} words, too many; the passage that answers has {positive}, write at most {most}")]
+    #[error(
+        "passage {which} has {words} words, too many; the passage that answers has {positive}, write at most {most}"
+    )]
     TooLong {
         /// Which one.
         which: usize,

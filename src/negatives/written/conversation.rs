@@ -112,7 +112,8 @@ impl Writing {
         let negative = json!({
             "type": "object", "properties": { "text": text }, "required": ["text"], "additionalProperties": false,
         });
-        let list = json!({ "type": "array", "minItems": self.ask.count, "maxItems": self.ask.count, "items": negative });
+        let list =
+            json!({ "type": "array", "minItems": self.ask.count, "maxItems": self.ask.count, "items": negative });
         let mut properties = serde_json::Map::new();
         if self.prompt.reasoning_characters > 0 {
             let reasoning = json!({ "type": "string", "minLength": 1, "maxLength": self.prompt.reasoning_characters });

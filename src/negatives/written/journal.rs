@@ -105,14 +105,13 @@ impl Summary {
     /// Counts `record`, for which `asked` negatives were asked.
     pub(super) fn add(&mut self, record: &Record, asked: usize) {
         self.requests += 1;
-        match &record.given_up {
-            Some(given_up) => *self.given_up.entry(given_up.kind.clone()).or_default() += 1,
-            None => {
-                self.accepted += 1;
-                self.accepted_at_once += u64::from(record.attempts == 1);
-                self.accepted_in_part += u64::from(record.texts.len() < asked);
-                self.negatives += record.texts.len() as u64;
-            }
+        if let Some(given_up) = &record.given_up {
+            *self.given_up.entry(given_up.kind.clone()).or_default() += 1;
+        } else {
+            self.accepted += 1;
+            self.accepted_at_once += u64::from(record.attempts == 1);
+            self.accepted_in_part += u64::from(record.texts.len() < asked);
+            self.negatives += record.texts.len() as u64;
         }
         for defect in &record.defects {
             *self.defects.entry(defect.kind.clone()).or_default() += 1;

@@ -77,15 +77,22 @@ pub fn write(
     let plan = plan(tasks, &prompt, &identity, settings);
     let (mut journal, records) = Journal::open::<Record>(journal)?;
     let wanted: HashSet<&Digest> = plan.iter().map(|request| &request.key).collect();
-    let mut done: HashMap<Digest, Record> =
-        records.into_iter().filter(|record| wanted.contains(&record.key)).map(|record| (record.key.clone(), record)).collect();
+    let mut done: HashMap<Digest, Record> = records
+        .into_iter()
+        .filter(|record| wanted.contains(&record.key))
+        .map(|record| (record.key.clone(), record))
+        .collect();
 
     let mut seen = HashSet::new();
     let pending: Vec<&Request<'_>> =
         plan.iter().filter(|request| !done.contains_key(&request.key) && seen.insert(&request.key)).collect();
     watch.begin("write negatives", wanted.len() as u64, "queries");
     watch.advance(done.len() as u64);
-    let frame = Frame { settings: Arc::new(settings.clone()), pool: prompt.pool(&settings.attributes)?, prompt: prompt.clone() };
+    let frame = Frame {
+        settings: Arc::new(settings.clone()),
+        pool: prompt.pool(&settings.attributes)?,
+        prompt: prompt.clone(),
+    };
     let mut writings = pending.iter().map(|request| {
         let ask = Ask::new(&request.task.query.text, contents(request.task), settings);
         Writing::new(&frame, request.key.clone(), request.task.query.id.clone(), ask)

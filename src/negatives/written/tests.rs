@@ -121,8 +121,20 @@ fn each_defect_is_found_and_says_its_numbers() {
     says("{\"hard_negative_documents\": [", "not-json", "EOF");
     says("{\"documents\": []}", "not-json", "hard_negative_documents");
     says(&json_of(&[GOOD[0]]), "count", "the answer has 1 passages; write exactly 2");
-    says(&json_of(&[GOOD[0], GOOD[1], "Iron melts at 1538 degrees Celsius, as every smith knows, and zinc far below that, at 420."]), "count", "has 3");
-    says(&with("Zinc melts at 420 degrees."), "too-short", "passage 2 has 5 words, too few; the passage that answers has 31, write at least 16");
+    says(
+        &json_of(&[
+            GOOD[0],
+            GOOD[1],
+            "Iron melts at 1538 degrees Celsius, as every smith knows, and zinc far below that, at 420.",
+        ]),
+        "count",
+        "has 3",
+    );
+    says(
+        &with("Zinc melts at 420 degrees."),
+        "too-short",
+        "passage 2 has 5 words, too few; the passage that answers has 31, write at least 16",
+    );
     says(&with(&long), "too-long", "too many; the passage that answers has 31, write at most 62");
     says(&with(POSITIVE), "copies-positive", "100 % of it stands there word for word, at most 80 % may");
     says(&with("Which metal melts at the lowest temperature?"), "copies-query", "passage 2 only repeats the search");
@@ -130,7 +142,10 @@ fn each_defect_is_found_and_says_its_numbers() {
     let cut = Reply { ending: Ending::CutOff, ..reply("{") };
     let ask = Ask::new(QUERY, vec![POSITIVE.to_owned()], &settings());
     assert_eq!(check(&cut, &ask).defects, [Defect::CutOff { tokens: 9 }]);
-    assert_eq!(checked(&format!("Sure! {}\nEnjoy.", json_of(&GOOD))), Checked { good: GOOD.map(str::to_owned).to_vec(), defects: vec![] });
+    assert_eq!(
+        checked(&format!("Sure! {}\nEnjoy.", json_of(&GOOD))),
+        Checked { good: GOOD.map(str::to_owned).to_vec(), defects: vec![] }
+    );
 }
 
 #[test]
