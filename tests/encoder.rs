@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
 use nearmiss::data::{Quiet, Seed};
-use nearmiss::encode::{BiEncoder, FreshEncoder, Mode, PackedBatch, Role};
+use nearmiss::encode::{BiEncoder, FreshEncoder, Kernels, Mode, PackedBatch, Role};
 use std::error::Error;
 use std::path::Path;
 
@@ -31,16 +31,19 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 fn the_trunk_is_the_bert_of_candle_transformers() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("encoder");
-    let encoder = fresh(&path)?;
+    fresh(&path)?;
     let config: Config = serde_json::from_slice(&std::fs::read(path.join("config.json"))?)?;
     let weights = candle_core::safetensors::load(path.join("model.safetensors"), &Device::Cpu)?;
     let oracle = BertModel::load(VarBuilder::from_tensors(weights, DType::F32, &Device::Cpu), &config)?;
-    for ids in encoder.tokenize(&TEXTS, Role::Document)?.ids {
+    let encoders = [Kernels::Fused, Kernels::Composed].map(|kernels| BiEncoder::open_with(&path, &Device::Cpu, kernels));
+    let [fused, composed] = encoders;
+    let (fused, composed) = (fused?, composed?);
+    for ids in fused.tokenize(&TEXTS, Role::Document)?.ids {
         let input = Tensor::new(ids.as_slice(), &Device::Cpu)?.unsqueeze(0)?;
         let tokens = oracle.forward(&input, &input.zeros_like()?, None)?;
         let mean = tokens.mean(1)?;
         let expected = mean.broadcast_div(&mean.sqr()?.sum_keepdim(1)?.sqrt()?)?.flatten_all()?.to_vec1::<f32>()?;
-        for mode in [Mode::Inference, Mode::Training] {
+        for (encoder, mode) in [(&fused, Mode::Inference), (&fused, Mode::Training), (&composed, Mode::Inference), (&composed, Mode::Training)] {
             let ours = encoder.embed(&PackedBatch::new(&[&ids]), mode)?.flatten_all()?.to_vec1::<f32>()?;
             let apart = distance(&ours, &expected);
             assert!(apart < 1e-5, "{mode:?}: {apart}");
@@ -71,6 +74,40 @@ fn a_text_has_the_same_vector_alone_in_a_batch_and_in_blocks() -> Result<(), Box
         let norm: f32 = alone.iter().map(|v| v * v).sum();
         assert!((norm - 1.0).abs() < 1e-5);
     }
+    Ok(())
+}
+
+#[test]
+fn both_kernels_give_every_variable_the_same_gradient() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("encoder");
+    fresh(&path)?;
+    let gradients = |kernels| -> Result<Vec<(String, Vec<f32>)>, Box<dyn Error>> {
+        let encoder = BiEncoder::open_with(&path, &Device::Cpu, kernels)?;
+        let sequences = encoder.tokenize(&TEXTS, Role::Document)?.ids;
+        let packed = PackedBatch::new(&sequences.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let vectors = encoder.embed(&packed, Mode::Training)?;
+        let weights: Vec<f32> = (0..vectors.elem_count()).map(|i| ((i * 37 % 101) as f32).sin()).collect();
+        let store = (&vectors * Tensor::from_vec(weights, vectors.shape(), &Device::Cpu)?)?.sum_all()?.backward()?;
+        encoder
+            .parameters()
+            .iter()
+            .map(|(name, variable)| {
+                let gradient = store.get(variable.as_tensor()).ok_or_else(|| format!("no gradient for {name}"))?;
+                Ok((name.to_owned(), gradient.flatten_all()?.to_vec1()?))
+            })
+            .collect()
+    };
+    let (fused, composed) = (gradients(Kernels::Fused)?, gradients(Kernels::Composed)?);
+    assert_eq!(fused.len(), 5 + 2 * 16);
+    let norm = |rows: &[(String, Vec<f32>)]| rows.iter().flat_map(|(_, g)| g).map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+    let apart: Vec<(String, Vec<f32>)> = fused
+        .iter()
+        .zip(&composed)
+        .map(|((name, a), (_, b))| (name.clone(), a.iter().zip(b).map(|(x, y)| x - y).collect()))
+        .collect();
+    let relative = norm(&apart) / norm(&composed);
+    assert!(relative < 1e-5, "global relative error {relative}");
     Ok(())
 }
 

@@ -1,11 +1,11 @@
 //! The BERT trunk (Devlin et al. 2019, arXiv 1810.04805) composed of candle operations that all have a backward.
-//! This is the reference that faster kernels are tested against, and the path for CUDA and Metal.
+//! This is the reference that faster kernels are tested against, and the path for CUDA and Metal; on the CPU the
+//! three operations that are not matrix products can be fused ones ([`Kernels`]).
 //! Simple on purpose: no dropout; attention is padded to the longest sequence of a batch where lengths differ.
-//! In [`Mode::Inference`] candle's fused softmax and layer norm serve, which are faster and have no backward.
 
 use super::packing::PackedBatch;
-use super::trunk::{Mode, Trunk, Weights};
-use super::{EncodeError, Result};
+use super::trunk::{Kernels, Mode, Trunk, Weights};
+use super::{EncodeError, Result, fused};
 use crate::data::{self, Fault};
 use candle_core::{D, Device, Shape, Tensor};
 use serde::{Deserialize, Serialize};
@@ -126,10 +126,9 @@ impl LayerNorm {
         Ok(Self { weight: weights(&format!("{name}.weight"))?, bias: weights(&format!("{name}.bias"))?, eps })
     }
 
-    fn forward(&self, x: &Tensor, mode: &Mode) -> Result<Tensor> {
-        if matches!(mode, Mode::Inference) {
-            #[expect(clippy::cast_possible_truncation, reason = "an epsilon")]
-            return Ok(candle_nn::ops::layer_norm(&x.contiguous()?, &self.weight, &self.bias, self.eps as f32)?);
+    fn forward(&self, x: &Tensor, kernels: Kernels) -> Result<Tensor> {
+        if kernels == Kernels::Fused {
+            return Ok(fused::layer_norm(x, &self.weight, &self.bias, self.eps)?);
         }
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()?;
@@ -157,6 +156,7 @@ pub struct Bert {
     norm: LayerNorm,
     layers: Vec<Layer>,
     device: Device,
+    kernels: Kernels,
 }
 
 impl Bert {
@@ -164,7 +164,7 @@ impl Bert {
     ///
     /// # Errors
     /// What `weights` returns.
-    pub fn new(config: &BertConfig, weights: &Weights<'_>) -> Result<Self> {
+    pub fn new(config: &BertConfig, kernels: Kernels, weights: &Weights<'_>) -> Result<Self> {
         let eps = config.layer_norm_eps;
         let layers = (0..config.num_hidden_layers)
             .map(|index| {
@@ -185,6 +185,7 @@ impl Bert {
         Ok(Self {
             config: config.clone(),
             device: words.device().clone(),
+            kernels,
             words,
             positions: weights("embeddings.position_embeddings.weight")?,
             segments: weights("embeddings.token_type_embeddings.weight")?,
@@ -199,7 +200,7 @@ impl Bert {
     }
 
     /// `(T, D)` from `(T, D)`: scaled dot-product attention within each sequence.
-    fn attend(&self, layer: &Layer, x: &Tensor, blocks: &Blocks, mode: &Mode) -> Result<Tensor> {
+    fn attend(&self, layer: &Layer, x: &Tensor, blocks: &Blocks) -> Result<Tensor> {
         let heads = self.config.num_attention_heads;
         let width = self.config.hidden_size / heads;
         // (T, D) -> (B, heads, L, width)
@@ -219,9 +220,9 @@ impl Bert {
         if let Some(mask) = &blocks.mask {
             scores = scores.broadcast_add(mask)?;
         }
-        let shares = match mode {
-            Mode::Inference => candle_nn::ops::softmax_last_dim(&scores)?,
-            Mode::Training => candle_nn::ops::softmax(&scores, D::Minus1)?,
+        let shares = match self.kernels {
+            Kernels::Fused => fused::softmax(&scores)?,
+            Kernels::Composed => candle_nn::ops::softmax(&scores, D::Minus1)?,
         };
         let mixed = shares.matmul(&value)?.transpose(1, 2)?.reshape((blocks.count * blocks.length, heads * width))?;
         Ok(match &blocks.unpad {
@@ -271,7 +272,8 @@ struct Blocks {
 }
 
 impl Trunk for Bert {
-    fn forward(&self, batch: &PackedBatch, mode: &mut Mode) -> Result<Tensor> {
+    fn forward(&self, batch: &PackedBatch, _: &mut Mode) -> Result<Tensor> {
+        let kernels = self.kernels;
         if batch.longest() > self.config.max_position_embeddings {
             return Err(EncodeError::TooLong { length: batch.longest(), most: self.config.max_position_embeddings });
         }
@@ -282,12 +284,16 @@ impl Trunk for Bert {
         let words = self.words.index_select(&self.rows(batch.ids().to_vec())?, 0)?;
         let positions = self.positions.index_select(&self.rows(batch.positions())?, 0)?;
         let segment = self.segments.narrow(0, 0, 1)?;
-        let mut x = self.norm.forward(&(words + positions)?.broadcast_add(&segment)?, mode)?;
+        let mut x = self.norm.forward(&(words + positions)?.broadcast_add(&segment)?, kernels)?;
         for layer in &self.layers {
-            let attended = layer.attended.forward(&self.attend(layer, &x, &blocks, mode)?)?;
-            let y = layer.attention_norm.forward(&(x + attended)?, mode)?;
-            let widened = layer.intermediate.forward(&y)?.gelu_erf()?;
-            x = layer.output_norm.forward(&(layer.output.forward(&widened)? + y)?, mode)?;
+            let attended = layer.attended.forward(&self.attend(layer, &x, &blocks)?)?;
+            let y = layer.attention_norm.forward(&(x + attended)?, kernels)?;
+            let widened = layer.intermediate.forward(&y)?;
+            let widened = match kernels {
+                Kernels::Fused => fused::gelu(&widened)?,
+                Kernels::Composed => widened.gelu_erf()?,
+            };
+            x = layer.output_norm.forward(&(layer.output.forward(&widened)? + y)?, kernels)?;
         }
         Ok(x)
     }

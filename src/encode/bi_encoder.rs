@@ -4,7 +4,7 @@
 use super::packing::{PackedBatch, group_by_length};
 use super::parameters::{Parameters, WeightFile};
 use super::settings::{EncoderSettings, Length, Pooling, Role};
-use super::trunk::{Architecture, Mode, Trunk, absent};
+use super::trunk::{Architecture, Kernels, Mode, Trunk, absent};
 use super::{EncodeError, Result, Vectors, folder, workers};
 use crate::data::{self, Digest, Watch};
 use crate::text::Tokenizer;
@@ -41,18 +41,26 @@ impl BiEncoder {
     /// # Errors
     /// [`EncodeError::Data`] naming the file, key or tensor that is missing or wrong.
     pub fn open(folder: &Path, device: &Device) -> Result<Self> {
+        Self::open_with(folder, device, Kernels::of(device))
+    }
+
+    /// As [`BiEncoder::open`], with given kernels.
+    ///
+    /// # Errors
+    /// As [`BiEncoder::open`].
+    pub fn open_with(folder: &Path, device: &Device, kernels: Kernels) -> Result<Self> {
         let architecture = Architecture::read(&folder.join("config.json"))?;
         let settings = EncoderSettings::read(folder, architecture.positions())?;
         let tokenizer =
             Tokenizer::open(&folder.join("tokenizer.json"), settings.max_length).map_err(data::Error::from)?;
         let weights = WeightFile::open(&folder.join("model.safetensors"), device)?;
         let parameters = Parameters::take(weights, &architecture.weights())?;
-        let tracked = architecture.build(&|name| {
+        let tracked = architecture.build(kernels, &|name| {
             let variable = parameters.get(name).ok_or_else(|| absent(name))?;
             Ok(variable.as_tensor().clone())
         })?;
         // The same storage without gradient tracking: intermediate results are freed at once.
-        let frozen = architecture.build(&|name| {
+        let frozen = architecture.build(kernels, &|name| {
             let variable = parameters.get(name).ok_or_else(|| absent(name))?;
             Ok(variable.as_detached_tensor())
         })?;

@@ -5,6 +5,7 @@ pub mod bi_encoder;
 pub mod device;
 pub mod error;
 pub mod folder;
+mod fused;
 pub mod packing;
 pub mod parameters;
 pub mod settings;
@@ -17,7 +18,7 @@ pub use error::EncodeError;
 pub use folder::FreshEncoder;
 pub use packing::PackedBatch;
 pub use settings::Role;
-pub use trunk::Mode;
+pub use trunk::{Kernels, Mode};
 pub use vectors::Vectors;
 
 /// Result of the encode layer.

@@ -4,16 +4,33 @@ use super::bert::{self, Bert, BertConfig};
 use super::packing::PackedBatch;
 use super::{EncodeError, Result};
 use crate::data::{self, Fault};
-use candle_core::{Shape, Tensor};
+use candle_core::{Device, Shape, Tensor};
 use std::path::Path;
 
 /// What the forward pass is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Only the numbers are wanted; operations without a backward may be used.
+    /// Only the numbers are wanted: nothing is kept for a backward pass.
     Inference,
     /// A backward pass will follow.
     Training,
+}
+
+/// What the operations between the matrix products are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernels {
+    /// candle's elementary operations: any device; the reference.
+    Composed,
+    /// One operation each, with its own backward: the CPU only.
+    Fused,
+}
+
+impl Kernels {
+    /// The faster ones that `device` can run.
+    #[must_use]
+    pub fn of(device: &Device) -> Self {
+        if matches!(device, Device::Cpu) { Self::Fused } else { Self::Composed }
+    }
 }
 
 /// Gives a weight tensor by name.
@@ -78,9 +95,9 @@ impl Architecture {
     ///
     /// # Errors
     /// What `weights` returns.
-    pub fn build(&self, weights: &Weights<'_>) -> Result<Box<dyn Trunk>> {
+    pub fn build(&self, kernels: Kernels, weights: &Weights<'_>) -> Result<Box<dyn Trunk>> {
         match self {
-            Self::Bert(config) => Ok(Box::new(Bert::new(config, weights)?)),
+            Self::Bert(config) => Ok(Box::new(Bert::new(config, kernels, weights)?)),
         }
     }
 }

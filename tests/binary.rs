@@ -1,0 +1,210 @@
+//! The real program on a small collection: what it prints, what it leaves behind, and that it can be killed.
+
+use std::error::Error;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+fn nearmiss(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nearmiss"));
+    command.current_dir(folder).args(arguments).env_remove("HF_HOME").env_remove("HF_HUB_CACHE").env("HOME", folder);
+    command
+}
+
+fn succeed(folder: &Path, arguments: &[&str]) -> Result<String, Box<dyn Error>> {
+    let Output { status, stdout, stderr } = nearmiss(folder, arguments).output()?;
+    assert!(status.success(), "{arguments:?} ended with {status}: {}", String::from_utf8_lossy(&stderr));
+    Ok(String::from_utf8(stdout)?)
+}
+
+/// The message of a command that must fail with exit code 2, and print no data.
+fn fail(folder: &Path, arguments: &[&str]) -> Result<String, Box<dyn Error>> {
+    let Output { status, stdout, stderr } = nearmiss(folder, arguments).output()?;
+    assert_eq!(status.code(), Some(2), "{arguments:?}");
+    assert!(stdout.is_empty(), "an error printed data");
+    Ok(String::from_utf8(stderr)?)
+}
+
+const COLOURS: [&str; 6] = ["red", "green", "blue", "grey", "white", "black"];
+const THINGS: [&str; 5] = ["stone", "bird", "river", "door", "shirt"];
+
+/// 30 passages, one query each about half of them; `data/`, `encoder/` and `recipe.toml` in `folder`.
+fn prepare(folder: &Path) -> Outcome {
+    let data = folder.join("data");
+    fs::create_dir_all(data.join("qrels"))?;
+    let (mut corpus, mut queries) = (String::new(), String::new());
+    let (mut train, mut test) = ("query-id\tcorpus-id\tscore\n".to_owned(), "query-id\tcorpus-id\tscore\n".to_owned());
+    for (i, colour) in COLOURS.iter().enumerate() {
+        for (j, thing) in THINGS.iter().enumerate() {
+            corpus += &format!("{{\"_id\": \"{colour}-{thing}\", \"title\": \"{thing}\", \"text\": \"A {colour} {thing} was seen by the old mill, and nobody knew whose it was.\"}}\n");
+            queries += &format!("{{\"_id\": \"q-{colour}-{thing}\", \"text\": \"where was the {colour} {thing}\"}}\n");
+            let split = if (i + j) % 3 == 0 { &mut test } else { &mut train };
+            *split += &format!("q-{colour}-{thing}\t{colour}-{thing}\t1\n");
+        }
+    }
+    fs::write(data.join("corpus.jsonl"), corpus)?;
+    fs::write(data.join("queries.jsonl"), queries)?;
+    fs::write(data.join("qrels/train.tsv"), train)?;
+    fs::write(data.join("qrels/test.tsv"), test)?;
+    fs::write(folder.join("recipe.toml"), RECIPE)?;
+    succeed(folder, &["new-encoder", "--data", "data", "--out", "encoder", "--width", "32", "--layers", "1", "--max-length", "32"])?;
+    Ok(())
+}
+
+const RECIPE: &str = r#"
+name = "small"
+data = "data"
+encoder = "encoder"
+seeds = [1, 2]
+
+[[arm]]
+name = "random"
+negatives = { random = 2 }
+
+[[arm]]
+name = "bm25"
+negatives = { bm25 = 2 }
+
+[[arm]]
+name = "dense"
+negatives = { dense = 2 }
+
+[[arm]]
+name = "written"
+negatives = { written = 2 }
+
+[train]
+epochs = 3
+batch_size = 4
+learning_rate = 1e-3
+checkpoint_every = 2
+"#;
+
+fn read_json(path: &Path) -> Result<serde_json::Value, Box<dyn Error>> {
+    Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
+}
+
+#[test]
+fn a_recipe_ends_with_a_table_and_runs_again_from_the_store() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+    let table = succeed(folder, &["run", "recipe.toml"])?;
+    let arms: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| ")?.split_whitespace().next()).collect();
+    assert_eq!(arms, ["arm", "---------", "un-tuned", "random", "bm25", "dense"].map(|a| if a.starts_with('-') { "--------" } else { a }));
+    assert!(table.contains("left out: written (no generator was given; give a GGUF file with --generator)"), "{table}");
+    assert!(table.contains("data (test): 10 test queries; 20 instances of 2 negatives in every arm; seeds 1, 2;"), "{table}");
+
+    let out = folder.join("runs/small");
+    let outcome = read_json(&out.join("table.json"))?;
+    assert_eq!(outcome["arms"].as_array().map(Vec::len), Some(3));
+    assert!(fs::read_to_string(out.join("report.html"))?.contains("Which negatives trained the better encoder?"));
+    for arm in ["random", "bm25", "dense"] {
+        for seed in [1, 2] {
+            let run = format!("runs/small/runs/{arm}-seed{seed}.trec");
+            let scores = succeed(folder, &["eval", "--data", "data", "--split", "test", "--run", &run, "--metrics", "ndcg@10", "--json"])?;
+            let scores: serde_json::Value = serde_json::from_str(&scores)?;
+            let index = usize::from(seed == 2);
+            let place = outcome["arms"].as_array().and_then(|arms| arms.iter().position(|a| a["name"] == arm)).ok_or("no such arm")?;
+            assert_eq!(scores[0]["evaluation"]["mean"]["ndcg@10"], outcome["arms"][place]["scores"]["ndcg@10"]["values"][index]);
+            assert!(out.join(format!("encoders/{arm}-seed{seed}/modules.json")).is_file());
+        }
+    }
+
+    let before = fs::read_dir(folder.join("runs/store"))?.count();
+    assert_eq!(succeed(folder, &["run", "recipe.toml"])?, table);
+    assert_eq!(fs::read_dir(folder.join("runs/store"))?.count(), before, "nothing was made anew");
+    Ok(())
+}
+
+#[test]
+fn single_stages_give_what_the_whole_run_gives() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+    succeed(folder, &["run", "recipe.toml", "--seeds", "1"])?;
+    let data = ["--data", "data", "--split", "train"];
+    succeed(folder, &[&["mine"], &data[..], &["--source", "bm25", "--num-negatives", "3", "--out", "c.jsonl"]].concat())?;
+    succeed(folder, &[&["mix"], &data[..], &["--candidates", "c.jsonl", "--take", "bm25=2", "--out", "t.jsonl"]].concat())?;
+    let train = ["train", "--instances", "t.jsonl", "--encoder", "encoder", "--out", "trained", "--epochs", "3", "--batch-size", "4", "--learning-rate", "1e-3"];
+    succeed(folder, &train)?;
+    let ours = fs::read(folder.join("trained/model.safetensors"))?;
+    assert!(ours == fs::read(folder.join("runs/small/encoders/bm25-seed1/model.safetensors"))?, "other weights");
+    succeed(folder, &["search", "--data", "data", "--split", "test", "--retriever", "dense", "--encoder", "trained", "--out", "x.trec"])?;
+    assert_eq!(fs::read_to_string(folder.join("x.trec"))?, fs::read_to_string(folder.join("runs/small/runs/bm25-seed1.trec"))?);
+    for artefact in ["c.jsonl", "t.jsonl", "trained", "x.trec"] {
+        let provenance = read_json(&folder.join(format!("{artefact}.provenance.json")))?;
+        assert!(provenance["program"].as_str().is_some_and(|p| p.starts_with("nearmiss ")), "{artefact}");
+        assert!(provenance["inputs"].as_object().is_some_and(|inputs| !inputs.is_empty()), "{artefact}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_killed_at_any_arm_ends_with_the_same_outcome() -> Outcome {
+    let (whole, killed) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    prepare(whole.path())?;
+    prepare(killed.path())?;
+    let table = succeed(whole.path(), &["run", "recipe.toml"])?;
+    for marker in ["un-tuned:", "arm random, seed 2", "arm bm25, seed 1:", "arm dense, seed 2"] {
+        let mut child = nearmiss(killed.path(), &["run", "recipe.toml"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let stderr = child.stderr.take().ok_or("no stderr")?;
+        let reached = BufReader::new(stderr).lines().map_while(Result::ok).any(|line| line.starts_with(marker));
+        assert!(reached, "the run never said {marker:?}");
+        child.kill()?;
+        child.wait()?;
+    }
+    assert_eq!(succeed(killed.path(), &["run", "recipe.toml"])?, table);
+    for arm in ["random-seed2", "dense-seed2"] {
+        let file = format!("runs/small/encoders/{arm}/model.safetensors");
+        assert!(fs::read(whole.path().join(&file))? == fs::read(killed.path().join(&file))?, "{arm} has other weights");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_with_the_input_is_said_with_place_and_remedy() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+
+    assert_eq!(
+        fail(folder, &["run", "recipe.toml", "--data", "dta"])?,
+        "error: dta: expected a BEIR folder (corpus.jsonl, queries.jsonl, qrels/), found no such folder\n  hint: give the folder that holds corpus.jsonl, for example --data data/elements\n"
+    );
+
+    let corpus = fs::read_to_string(folder.join("data/corpus.jsonl"))?;
+    let broken: Vec<&str> = corpus.lines().enumerate().map(|(i, line)| if i == 6 { &line[..20] } else { line }).collect();
+    fs::create_dir(folder.join("broken"))?;
+    fs::create_dir(folder.join("broken/qrels"))?;
+    fs::write(folder.join("broken/corpus.jsonl"), broken.join("\n"))?;
+    fs::copy(folder.join("data/queries.jsonl"), folder.join("broken/queries.jsonl"))?;
+    fs::copy(folder.join("data/qrels/test.tsv"), folder.join("broken/qrels/test.tsv"))?;
+    assert_eq!(
+        fail(folder, &["search", "--data", "broken", "--split", "test", "--retriever", "bm25", "--out", "x.trec"])?,
+        "error: broken/corpus.jsonl:7: expected one JSON object a line, found \"{\\\"_id\\\": \\\"green-bird\" (EOF while parsing a string at line 1 column 20)\n  hint: each line must hold one whole object; a line break inside a string is written \\n\n"
+    );
+
+    fs::write(folder.join("typo.toml"), RECIPE.replace("seeds = [1, 2]", "seed = [1, 2]"))?;
+    let unknown = fail(folder, &["run", "typo.toml"])?;
+    let first_lines = "error: typo.toml:5: `seed`: expected a known key, found no such key\n  hint: did you mean `seeds`? Known here: name, data, encoder, generator, ";
+    assert!(unknown.starts_with(first_lines), "{unknown}");
+
+    let mut weights = candle_core::safetensors::load(folder.join("encoder/model.safetensors"), &candle_core::Device::Cpu)?;
+    weights.remove("encoder.layer.0.attention.self.key.weight");
+    candle_core::safetensors::save(&weights, folder.join("encoder/model.safetensors"))?;
+    assert_eq!(
+        fail(folder, &["run", "recipe.toml"])?,
+        "error: encoder/model.safetensors: `encoder.layer.0.attention.self.key.weight`: expected this tensor, found no such tensor\n  hint: the nearest name in the file is encoder.layer.0.attention.self.query.weight; is it a BERT encoder's file?\n"
+    );
+
+    fs::write(folder.join("model.gguf"), b"GGUF\x03\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x02")?;
+    let corrupt = fail(folder, &["generate", "negatives", "--data", "data", "--split", "train", "--generator", "model.gguf", "--out", "x.jsonl"])?;
+    assert_eq!(corrupt, CORRUPT_GGUF);
+    Ok(())
+}
+
+const CORRUPT_GGUF: &str = "error: model.gguf: expected\n";
