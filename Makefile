@@ -1,5 +1,5 @@
-# The commands of this repository; `make` alone lists them. Each first installs what is missing (scripts/prepare.sh).
-# CARGO_TARGET_DIR is kept to; NEARMISS_NO_INSTALL=1 only prints what would be installed.
+# The commands of this repository; `make` alone lists them. demo, test and peers first install what is missing
+# (scripts/prepare.sh; NEARMISS_NO_INSTALL=1 only prints the command). CARGO_TARGET_DIR is kept to.
 SHELL := /bin/bash
 
 .PHONY: help demo test peers fmt clean
