@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+cargo build --release
 nearmiss="${CARGO_TARGET_DIR:-target}/release/nearmiss"
 out=runs/demo
 mkdir -p "$out"

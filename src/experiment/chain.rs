@@ -30,6 +30,10 @@ pub struct Places<'p> {
 pub fn run(work: &Workplace<'_>, recipe: &Recipe, places: &Places<'_>) -> Result<Outcome> {
     let collection = Collection::open(&recipe.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&recipe.train_split)?)?;
+    if let (Some(generator), true) = (&recipe.generator, generate::available()) {
+        // A file that will be refused is refused before hours of work.
+        crate::model::Gguf::open(generator)?;
+    }
     let encoder = OpenEncoder::open(places.encoder, work)?;
     let mut remarks = Vec::new();
     let (arms, left_out) = arms_that_run(recipe);
@@ -113,7 +117,7 @@ fn propose(
                 #[cfg(feature = "hnsw")]
                 hnsw: recipe.hnsw,
             },
-            // Mining is shared by all seeds of training: its draws have one of their own.
+            // The seeds of an arm share its negatives; random ones are drawn from the first seed.
             seed: recipe.seeds[0],
         };
         let mined = stages::mine(work, collection, tasks, Some(encoder), &how)?;
@@ -276,7 +280,7 @@ fn publish_run(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts a copy of a folder at `to`; its files share the originals' storage where the file system allows it.
+/// Puts a copy of a folder at `to`.
 ///
 /// # Errors
 /// [`ExperimentError::Data`].
@@ -288,7 +292,7 @@ pub fn publish_folder(from: &Path, to: &Path) -> Result<()> {
             let target = to.join(path.file_name().unwrap_or_default());
             if path.is_dir() {
                 copy(&path, &target)?;
-            } else if std::fs::hard_link(&path, &target).is_err() {
+            } else {
                 std::fs::copy(&path, &target).map_err(Error::io("copy", &path))?;
             }
         }

@@ -43,7 +43,9 @@ pub fn write(
     let gguf = Gguf::open(generator)?;
     let weights = Digest::of_file(generator)?;
     let prompt = crate::text::prompt::PromptFile::find(&settings.prompt, crate::negatives::written::conversation::INPUTS)?;
-    let stage = Provenance::new("generate", json!({"written": settings, "engine": engine}))
+    // Threads and batch sizes are no part of the key: they change the last digits, not what is asked for.
+    let told = json!({"written": settings, "context": engine.context, "chat_template": engine.chat_template});
+    let stage = Provenance::new("generate", told)
         .input("generator", weights.clone())
         .input("prompt", prompt.digest)
         .input("tasks", digest_of_tasks(tasks));

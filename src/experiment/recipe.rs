@@ -2,7 +2,6 @@
 //! Unknown keys are errors that name the nearest known one.
 
 use crate::data::{Error, Fault, Result, Seed};
-use crate::encode::device::DeviceChoice;
 use crate::eval::Metric;
 use crate::generate::EngineSettings;
 use crate::mix::{Mix, Positives, Share};
@@ -41,9 +40,6 @@ pub struct Recipe {
     /// Split whose queries are scored, default `test`.
     #[serde(default = "test_split")]
     pub test_split: String,
-    /// Where tensors live: auto, cpu, cuda or metal. Default auto.
-    #[serde(default)]
-    pub device: DeviceChoice,
     /// Positives a query brings to training: all, or the first. Default all.
     #[serde(default)]
     pub positives: Positives,
@@ -207,6 +203,12 @@ impl Recipe {
         if let Err((key, expected, found)) = self.train.check() {
             return fault(&format!("train.{key}"), expected, found);
         }
+        if let Err(error) = self.written.check() {
+            return fault("written", "settings in their ranges", error.to_string());
+        }
+        if let Err(error) = self.mine.check() {
+            return fault("mine", "settings in their ranges", error.to_string());
+        }
         let Some(first) = self.arms.first() else {
             return fault("arm", "at least one [[arm]]", "none".into());
         };
@@ -224,9 +226,15 @@ impl Recipe {
                 let found = format!("{} in {}, {per_query} in {}", arm.mix().negatives(), arm.name, first.name);
                 return fault("arm.negatives", "the same number of negatives per query in every arm", found);
             }
-            for source in arm.negatives.keys().filter(|source| *source != written::SOURCE) {
-                if let Err(error) = crate::negatives::named(source) {
+            for (source, &count) in &arm.negatives {
+                let offered = if source == written::SOURCE { self.written.num_negatives } else { self.mine.num_negatives };
+                if source != written::SOURCE && let Err(error) = crate::negatives::named(source) {
                     return fault("arm.negatives", "a source of negatives", format!("{source} ({error})"));
+                }
+                if count > offered as usize {
+                    let key = if source == written::SOURCE { "written.num_negatives" } else { "mine.num_negatives" };
+                    let expected = format!("at least the {count} that arm {} takes from {source}", arm.name);
+                    return fault(key, &expected, offered.to_string());
                 }
             }
         }

@@ -192,10 +192,12 @@ pub fn mine(work: &Workplace<'_>, collection: &Collection, tasks: &[Task], encod
     let needs_vectors = row.needs == negatives::Needs::Vectors;
     // Settings that do not touch this source are no part of its key.
     let settings = match (needs_vectors, how.source.as_str()) {
-        (true, _) => json!({"source": how.source, "mine": how.mine, "dense": how.dense}),
-        (false, "bm25") => json!({"source": how.source, "mine": how.mine, "bm25": how.bm25}),
-        (false, _) => json!({"source": how.source, "mine": how.mine, "seed": how.seed}),
+        (true, _) => json!({"dense": how.dense}),
+        (false, "bm25") => json!({"bm25": how.bm25}),
+        (false, _) => json!({"seed": how.seed}),
     };
+    let rules: Vec<&str> = crate::filter::TABLE.iter().map(|rule| rule.name).collect();
+    let settings = json!({"source": how.source, "mine": how.mine, "filters": rules, "own": settings});
     let mut stage = Provenance::new("mine", settings).input("corpus", collection.corpus_digest()?).input("tasks", digest_of_tasks(tasks));
     let encoder = if needs_vectors { Some(encoder.ok_or(ExperimentError::NeedsEncoder(row.name))?) } else { None };
     if let Some(encoder) = encoder {

@@ -29,7 +29,11 @@ impl Default for MiningSettings {
 }
 
 impl MiningSettings {
-    pub(super) fn check(&self) -> Result<(), SourceError> {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`SourceError::Setting`] with the first key that is outside.
+    pub fn check(&self) -> Result<(), SourceError> {
         let refuse = |key, expected, found: u32| Err(SourceError::Setting { key, expected, found: found.to_string() });
         if self.num_negatives == 0 {
             return refuse("num_negatives", "a number from 1".to_owned(), 0);
