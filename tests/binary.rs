@@ -39,7 +39,9 @@ fn prepare(folder: &Path) -> Outcome {
     let (mut train, mut test) = ("query-id\tcorpus-id\tscore\n".to_owned(), "query-id\tcorpus-id\tscore\n".to_owned());
     for (i, colour) in COLOURS.iter().enumerate() {
         for (j, thing) in THINGS.iter().enumerate() {
-            corpus += &format!("{{\"_id\": \"{colour}-{thing}\", \"title\": \"{thing}\", \"text\": \"A {colour} {thing} was seen by the old mill, and nobody knew whose it was.\"}}\n");
+            corpus += &format!(
+                "{{\"_id\": \"{colour}-{thing}\", \"title\": \"{thing}\", \"text\": \"A {colour} {thing} was seen by the old mill, and nobody knew whose it was.\"}}\n"
+            );
             queries += &format!("{{\"_id\": \"q-{colour}-{thing}\", \"text\": \"where was the {colour} {thing}\"}}\n");
             let split = if (i + j) % 3 == 0 { &mut test } else { &mut train };
             *split += &format!("q-{colour}-{thing}\t{colour}-{thing}\t1\n");
@@ -50,7 +52,10 @@ fn prepare(folder: &Path) -> Outcome {
     fs::write(data.join("qrels/train.tsv"), train)?;
     fs::write(data.join("qrels/test.tsv"), test)?;
     fs::write(folder.join("recipe.toml"), RECIPE)?;
-    succeed(folder, &["new-encoder", "--data", "data", "--out", "encoder", "--width", "32", "--layers", "1", "--max-length", "32"])?;
+    succeed(
+        folder,
+        &["new-encoder", "--data", "data", "--out", "encoder", "--width", "32", "--layers", "1", "--max-length", "32"],
+    )?;
     Ok(())
 }
 
@@ -94,9 +99,19 @@ fn a_recipe_ends_with_a_table_and_runs_again_from_the_store() -> Outcome {
     prepare(folder)?;
     let table = succeed(folder, &["run", "recipe.toml"])?;
     let arms: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| ")?.split_whitespace().next()).collect();
-    assert_eq!(arms, ["arm", "---------", "un-tuned", "random", "bm25", "dense"].map(|a| if a.starts_with('-') { "--------" } else { a }));
+    assert_eq!(
+        arms,
+        ["arm", "---------", "un-tuned", "random", "bm25", "dense"].map(|a| if a.starts_with('-') {
+            "--------"
+        } else {
+            a
+        })
+    );
     assert!(table.contains("left out: written (no generator was given; give a GGUF file with --generator)"), "{table}");
-    assert!(table.contains("data (test): 10 test queries; 20 instances of 2 negatives in every arm; seeds 1, 2;"), "{table}");
+    assert!(
+        table.contains("data (test): 10 test queries; 20 instances of 2 negatives in every arm; seeds 1, 2;"),
+        "{table}"
+    );
 
     let out = folder.join("runs/small");
     let outcome = read_json(&out.join("table.json"))?;
@@ -105,11 +120,20 @@ fn a_recipe_ends_with_a_table_and_runs_again_from_the_store() -> Outcome {
     for arm in ["random", "bm25", "dense"] {
         for seed in [1, 2] {
             let run = format!("runs/small/runs/{arm}-seed{seed}.trec");
-            let scores = succeed(folder, &["eval", "--data", "data", "--split", "test", "--run", &run, "--metrics", "ndcg@10", "--json"])?;
+            let scores = succeed(
+                folder,
+                &["eval", "--data", "data", "--split", "test", "--run", &run, "--metrics", "ndcg@10", "--json"],
+            )?;
             let scores: serde_json::Value = serde_json::from_str(&scores)?;
             let index = usize::from(seed == 2);
-            let place = outcome["arms"].as_array().and_then(|arms| arms.iter().position(|a| a["name"] == arm)).ok_or("no such arm")?;
-            assert_eq!(scores[0]["evaluation"]["mean"]["ndcg@10"], outcome["arms"][place]["scores"]["ndcg@10"]["values"][index]);
+            let place = outcome["arms"]
+                .as_array()
+                .and_then(|arms| arms.iter().position(|a| a["name"] == arm))
+                .ok_or("no such arm")?;
+            assert_eq!(
+                scores[0]["evaluation"]["mean"]["ndcg@10"],
+                outcome["arms"][place]["scores"]["ndcg@10"]["values"][index]
+            );
             assert!(out.join(format!("encoders/{arm}-seed{seed}/modules.json")).is_file());
         }
     }
@@ -127,14 +151,52 @@ fn single_stages_give_what_the_whole_run_gives() -> Outcome {
     prepare(folder)?;
     succeed(folder, &["run", "recipe.toml", "--seeds", "1"])?;
     let data = ["--data", "data", "--split", "train"];
-    succeed(folder, &[&["mine"], &data[..], &["--source", "bm25", "--num-negatives", "3", "--out", "c.jsonl"]].concat())?;
-    succeed(folder, &[&["mix"], &data[..], &["--candidates", "c.jsonl", "--take", "bm25=2", "--out", "t.jsonl"]].concat())?;
-    let train = ["train", "--instances", "t.jsonl", "--encoder", "encoder", "--out", "trained", "--epochs", "3", "--batch-size", "4", "--learning-rate", "1e-3"];
+    succeed(
+        folder,
+        &[&["mine"], &data[..], &["--source", "bm25", "--num-negatives", "3", "--out", "c.jsonl"]].concat(),
+    )?;
+    succeed(
+        folder,
+        &[&["mix"], &data[..], &["--candidates", "c.jsonl", "--take", "bm25=2", "--out", "t.jsonl"]].concat(),
+    )?;
+    let train = [
+        "train",
+        "--instances",
+        "t.jsonl",
+        "--encoder",
+        "encoder",
+        "--out",
+        "trained",
+        "--epochs",
+        "3",
+        "--batch-size",
+        "4",
+        "--learning-rate",
+        "1e-3",
+    ];
     succeed(folder, &train)?;
     let ours = fs::read(folder.join("trained/model.safetensors"))?;
     assert!(ours == fs::read(folder.join("runs/small/encoders/bm25-seed1/model.safetensors"))?, "other weights");
-    succeed(folder, &["search", "--data", "data", "--split", "test", "--retriever", "dense", "--encoder", "trained", "--out", "x.trec"])?;
-    assert_eq!(fs::read_to_string(folder.join("x.trec"))?, fs::read_to_string(folder.join("runs/small/runs/bm25-seed1.trec"))?);
+    succeed(
+        folder,
+        &[
+            "search",
+            "--data",
+            "data",
+            "--split",
+            "test",
+            "--retriever",
+            "dense",
+            "--encoder",
+            "trained",
+            "--out",
+            "x.trec",
+        ],
+    )?;
+    assert_eq!(
+        fs::read_to_string(folder.join("x.trec"))?,
+        fs::read_to_string(folder.join("runs/small/runs/bm25-seed1.trec"))?
+    );
     for artefact in ["c.jsonl", "t.jsonl", "trained", "x.trec"] {
         let provenance = read_json(&folder.join(format!("{artefact}.provenance.json")))?;
         assert!(provenance["program"].as_str().is_some_and(|p| p.starts_with("nearmiss ")), "{artefact}");
@@ -150,7 +212,8 @@ fn a_run_killed_at_any_arm_ends_with_the_same_outcome() -> Outcome {
     prepare(killed.path())?;
     let table = succeed(whole.path(), &["run", "recipe.toml"])?;
     for marker in ["un-tuned:", "arm random, seed 2", "arm bm25, seed 1:", "arm dense, seed 2"] {
-        let mut child = nearmiss(killed.path(), &["run", "recipe.toml"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut child =
+            nearmiss(killed.path(), &["run", "recipe.toml"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().ok_or("no stderr")?;
         let reached = BufReader::new(stderr).lines().map_while(Result::ok).any(|line| line.starts_with(marker));
         assert!(reached, "the run never said {marker:?}");
@@ -177,7 +240,8 @@ fn what_is_wrong_with_the_input_is_said_with_place_and_remedy() -> Outcome {
     );
 
     let corpus = fs::read_to_string(folder.join("data/corpus.jsonl"))?;
-    let broken: Vec<&str> = corpus.lines().enumerate().map(|(i, line)| if i == 6 { &line[..20] } else { line }).collect();
+    let broken: Vec<&str> =
+        corpus.lines().enumerate().map(|(i, line)| if i == 6 { &line[..20] } else { line }).collect();
     fs::create_dir(folder.join("broken"))?;
     fs::create_dir(folder.join("broken/qrels"))?;
     fs::write(folder.join("broken/corpus.jsonl"), broken.join("\n"))?;
@@ -193,7 +257,8 @@ fn what_is_wrong_with_the_input_is_said_with_place_and_remedy() -> Outcome {
     let first_lines = "error: typo.toml:5: `seed`: expected a known key, found no such key\n  hint: did you mean `seeds`? Known here: name, data, encoder, generator, ";
     assert!(unknown.starts_with(first_lines), "{unknown}");
 
-    let mut weights = candle_core::safetensors::load(folder.join("encoder/model.safetensors"), &candle_core::Device::Cpu)?;
+    let mut weights =
+        candle_core::safetensors::load(folder.join("encoder/model.safetensors"), &candle_core::Device::Cpu)?;
     weights.remove("encoder.layer.0.attention.self.key.weight");
     candle_core::safetensors::save(&weights, folder.join("encoder/model.safetensors"))?;
     assert_eq!(
@@ -202,7 +267,21 @@ fn what_is_wrong_with_the_input_is_said_with_place_and_remedy() -> Outcome {
     );
 
     fs::write(folder.join("model.gguf"), b"GGUF\x03\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x02")?;
-    let corrupt = fail(folder, &["generate", "negatives", "--data", "data", "--split", "train", "--generator", "model.gguf", "--out", "x.jsonl"])?;
+    let corrupt = fail(
+        folder,
+        &[
+            "generate",
+            "negatives",
+            "--data",
+            "data",
+            "--split",
+            "train",
+            "--generator",
+            "model.gguf",
+            "--out",
+            "x.jsonl",
+        ],
+    )?;
     assert_eq!(corrupt, CORRUPT_GGUF);
     Ok(())
 }

@@ -35,7 +35,8 @@ fn the_trunk_is_the_bert_of_candle_transformers() -> Result<(), Box<dyn Error>> 
     let config: Config = serde_json::from_slice(&std::fs::read(path.join("config.json"))?)?;
     let weights = candle_core::safetensors::load(path.join("model.safetensors"), &Device::Cpu)?;
     let oracle = BertModel::load(VarBuilder::from_tensors(weights, DType::F32, &Device::Cpu), &config)?;
-    let encoders = [Kernels::Fused, Kernels::Composed].map(|kernels| BiEncoder::open_with(&path, &Device::Cpu, kernels));
+    let encoders =
+        [Kernels::Fused, Kernels::Composed].map(|kernels| BiEncoder::open_with(&path, &Device::Cpu, kernels));
     let [fused, composed] = encoders;
     let (fused, composed) = (fused?, composed?);
     for ids in fused.tokenize(&TEXTS, Role::Document)?.ids {
@@ -43,7 +44,12 @@ fn the_trunk_is_the_bert_of_candle_transformers() -> Result<(), Box<dyn Error>> 
         let tokens = oracle.forward(&input, &input.zeros_like()?, None)?;
         let mean = tokens.mean(1)?;
         let expected = mean.broadcast_div(&mean.sqr()?.sum_keepdim(1)?.sqrt()?)?.flatten_all()?.to_vec1::<f32>()?;
-        for (encoder, mode) in [(&fused, Mode::Inference), (&fused, Mode::Training), (&composed, Mode::Inference), (&composed, Mode::Training)] {
+        for (encoder, mode) in [
+            (&fused, Mode::Inference),
+            (&fused, Mode::Training),
+            (&composed, Mode::Inference),
+            (&composed, Mode::Training),
+        ] {
             let ours = encoder.embed(&PackedBatch::new(&[&ids]), mode)?.flatten_all()?.to_vec1::<f32>()?;
             let apart = distance(&ours, &expected);
             assert!(apart < 1e-5, "{mode:?}: {apart}");
@@ -82,7 +88,8 @@ fn both_kernels_give_every_variable_the_same_gradient() -> Result<(), Box<dyn Er
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("encoder");
     fresh(&path)?;
-    let gradients = |kernels| -> Result<Vec<(String, Vec<f32>)>, Box<dyn Error>> {
+    type Gradients = Vec<(String, Vec<f32>)>;
+    let gradients = |kernels| -> Result<Gradients, Box<dyn Error>> {
         let encoder = BiEncoder::open_with(&path, &Device::Cpu, kernels)?;
         let sequences = encoder.tokenize(&TEXTS, Role::Document)?.ids;
         let packed = PackedBatch::new(&sequences.iter().map(Vec::as_slice).collect::<Vec<_>>());
@@ -100,8 +107,8 @@ fn both_kernels_give_every_variable_the_same_gradient() -> Result<(), Box<dyn Er
     };
     let (fused, composed) = (gradients(Kernels::Fused)?, gradients(Kernels::Composed)?);
     assert_eq!(fused.len(), 5 + 2 * 16);
-    let norm = |rows: &[(String, Vec<f32>)]| rows.iter().flat_map(|(_, g)| g).map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-    let apart: Vec<(String, Vec<f32>)> = fused
+    let norm = |rows: &Gradients| rows.iter().flat_map(|(_, g)| g).map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+    let apart: Gradients = fused
         .iter()
         .zip(&composed)
         .map(|((name, a), (_, b))| (name.clone(), a.iter().zip(b).map(|(x, y)| x - y).collect()))

@@ -5,8 +5,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const LAYERS: [&str; 15] = [
-    "data", "text", "model", "encode", "retrieve", "generate", "filter", "negatives", "mix", "train", "eval", "analyse",
-    "report", "experiment", "cli",
+    "data",
+    "text",
+    "model",
+    "encode",
+    "retrieve",
+    "generate",
+    "filter",
+    "negatives",
+    "mix",
+    "train",
+    "eval",
+    "analyse",
+    "report",
+    "experiment",
+    "cli",
 ];
 
 /// Every source file below `src`, with the layer it belongs to; `lib.rs` and `main.rs` belong to none.
@@ -30,7 +43,10 @@ fn sources() -> Vec<(PathBuf, Option<usize>, String)> {
             let inside = path.strip_prefix(&root).expect("below src");
             let first = inside.components().next().and_then(|c| c.as_os_str().to_str()).unwrap_or_default();
             let layer = LAYERS.iter().position(|&l| l == first);
-            assert!(layer.is_some() || inside.components().count() == 1, "{first}/ is no layer: add it to LAYERS and the README");
+            assert!(
+                layer.is_some() || inside.components().count() == 1,
+                "{first}/ is no layer: add it to LAYERS and the README"
+            );
             let text = fs::read_to_string(&path).expect("source can be read");
             (path, layer, text)
         })
@@ -64,7 +80,17 @@ fn a_layer_imports_only_those_on_its_left() {
 
 #[test]
 fn only_the_command_line_talks_to_the_outside() {
-    let forbidden = ["println!", "print!(", "eprint", "std::env::", "env::var", "current_dir", "SystemTime::now", "Instant::now", "process::exit"];
+    let forbidden = [
+        "println!",
+        "print!(",
+        "eprint",
+        "std::env::",
+        "env::var",
+        "current_dir",
+        "SystemTime::now",
+        "Instant::now",
+        "process::exit",
+    ];
     let mut wrong = Vec::new();
     for (path, layer, text) in sources() {
         if layer.is_none_or(|layer| LAYERS[layer] == "cli") {

@@ -37,8 +37,10 @@ fn instances() -> Result<Vec<Instance>, Box<dyn Error>> {
 fn encoder(folder: &Path) -> Result<BiEncoder, Box<dyn Error>> {
     let path = folder.join("encoder");
     if !path.exists() {
-        let texts: Vec<String> =
-            instances()?.iter().flat_map(|i| [i.query.clone(), i.positive.text.clone(), i.negatives[1].text.clone()]).collect();
+        let texts: Vec<String> = instances()?
+            .iter()
+            .flat_map(|i| [i.query.clone(), i.positive.text.clone(), i.negatives[1].text.clone()])
+            .collect();
         FreshEncoder { vocabulary: 200, width: 32, layers: 2, max_length: 32, seed: Seed(3) }.write(&texts, &path)?;
     }
     Ok(BiEncoder::open(&path, &Device::Cpu)?)
@@ -48,7 +50,10 @@ fn settings() -> TrainSettings {
     TrainSettings { epochs: 6, batch_size: 4, learning_rate: 3e-3, checkpoint_every: 3, ..TrainSettings::default() }
 }
 
-fn train(folder: &Path, settings: &TrainSettings, watch: &dyn Watch) -> Result<(Trained, Vec<Vec<f32>>), Box<dyn Error>> {
+/// The values of every variable, in name order.
+type Weights = Vec<Vec<f32>>;
+
+fn train(folder: &Path, settings: &TrainSettings, watch: &dyn Watch) -> Result<(Trained, Weights), Box<dyn Error>> {
     let encoder = encoder(folder)?;
     let trainer = Trainer { settings, seed: Seed(5), checkpoint: folder.join("checkpoint") };
     let trained = trainer.train(&encoder, &instances()?, watch)?;
@@ -62,7 +67,8 @@ fn the_loss_falls_for_every_kind_of_negatives() -> Result<(), Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
         let (trained, _) = train(folder.path(), &TrainSettings { in_batch, ..settings() }, &Quiet)?;
         assert_eq!(trained.steps.len(), 12);
-        let mean = |steps: &[nearmiss::train::StepRecord]| steps.iter().map(|s| s.loss).sum::<f32>() / steps.len() as f32;
+        let mean =
+            |steps: &[nearmiss::train::StepRecord]| steps.iter().map(|s| s.loss).sum::<f32>() / steps.len() as f32;
         let (first, last) = (mean(&trained.steps[..2]), mean(&trained.steps[10..]));
         assert!(last < 0.8 * first, "{in_batch:?}: {first} to {last}");
         assert!(trained.steps.iter().all(|s| s.gradient_norm > 0.0 && s.learning_rate > 0.0));

@@ -132,7 +132,7 @@ pub(super) struct Mine {
     #[arg(long, value_name = "DIR")]
     pub encoder: Option<PathBuf>,
     /// Negatives per query and source.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     pub num_negatives: u32,
     /// Best ranks skipped.
     #[arg(long, default_value_t = 0)]

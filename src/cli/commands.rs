@@ -1,7 +1,7 @@
 //! What each command does: opens what it names, calls the stage, writes or prints the result.
 
 use super::arguments::{self, Arguments, Command, Generate};
-use super::progress::Terminal;
+use super::progress::{Terminal, say};
 use crate::data::{Candidate, Collection, Digest, Fault, Provenance, Run, Store, jsonl};
 use crate::encode::{BiEncoder, FreshEncoder, device};
 use crate::eval::{Metric, SelfHits, evaluate};
@@ -32,6 +32,9 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
     let watch = Terminal::new().context("cannot watch for Ctrl-C")?;
     let (device, device_name) = device::open(arguments.device.into()).context("cannot open the device")?;
     let work = Workplace { store: Store::new(&arguments.store), device, device_name, watch: &watch };
+    // Commands that only read, or write one named file, need no store.
+    let uses_store = !matches!(arguments.command, Command::Eval(_) | Command::Mix(_) | Command::NewEncoder(_));
+    let _lock = uses_store.then(|| work.store.lock()).transpose()?;
     let result = match arguments.command {
         Command::Run(run) => run_recipe(&work, run),
         Command::Search(search) => search_queries(&work, &search),
@@ -85,20 +88,27 @@ fn run_recipe(work: &Workplace<'_>, arguments: arguments::Run) -> Result<()> {
     let outcome = chain::run(work, &recipe, &chain::Places { encoder: &encoder, out: &out })?;
     let text = table(&outcome);
     print(&text)?;
-    work.watch.note(&format!("written: {}", ["table.json", "report.html", "runs/", "encoders/"].map(|name| out.join(name).display().to_string()).join(", ")));
+    work.watch.note(&format!(
+        "written: {}",
+        ["table.json", "report.html", "runs/", "encoders/"].map(|name| out.join(name).display().to_string()).join(", ")
+    ));
     Ok(())
 }
 
 fn search_queries(work: &Workplace<'_>, arguments: &arguments::Search) -> Result<()> {
     let collection = Collection::open(&arguments.data.data)?;
     let (queries, _) = stages::judged_queries(&collection, &arguments.data.split)?;
-    let mut provenance = Provenance::new("search", json!({"retriever": format!("{:?}", arguments.retriever), "k": arguments.k, "split": arguments.data.split}))
-        .input("corpus", collection.corpus_digest()?)
-        .input("split", collection.split_digest(&arguments.data.split)?);
+    let mut provenance = Provenance::new(
+        "search",
+        json!({"retriever": format!("{:?}", arguments.retriever), "k": arguments.k, "split": arguments.data.split}),
+    )
+    .input("corpus", collection.corpus_digest()?)
+    .input("split", collection.split_digest(&arguments.data.split)?);
     let run = if arguments.retriever == arguments::Retriever::Bm25 {
         stages::search_bm25(&collection, &queries, arguments.k, &Bm25Settings::default())?
     } else {
-        let encoder = open_encoder(work, arguments.encoder.as_deref())?.ok_or(ExperimentError::NeedsEncoder("dense"))?;
+        let encoder = open_encoder(work, arguments.encoder.as_deref())?
+            .context("a dense search needs an encoder\n  hint: give one with --encoder")?;
         provenance = provenance.input("encoder", encoder.digest.clone());
         let index = dense_choice(arguments.retriever)?;
         let settings = dense_settings(index);
@@ -115,12 +125,15 @@ fn search_queries(work: &Workplace<'_>, arguments: &arguments::Search) -> Result
     Ok(())
 }
 
+#[cfg_attr(feature = "hnsw", expect(clippy::unnecessary_wraps, reason = "fails without the feature"))]
 fn dense_choice(retriever: arguments::Retriever) -> Result<DenseChoice> {
     match retriever {
         #[cfg(feature = "hnsw")]
         arguments::Retriever::Hnsw => Ok(DenseChoice::Hnsw),
         #[cfg(not(feature = "hnsw"))]
-        arguments::Retriever::Hnsw => bail!("this build has no HNSW\n  hint: build with the feature hnsw, which is on by default, or use --retriever dense"),
+        arguments::Retriever::Hnsw => bail!(
+            "this build has no HNSW\n  hint: build with the feature hnsw, which is on by default, or use --retriever dense"
+        ),
         _ => Ok(DenseChoice::Exact),
     }
 }
@@ -142,7 +155,11 @@ fn mine_candidates(work: &Workplace<'_>, arguments: &arguments::Mine) -> Result<
     for source in &arguments.source {
         let how = MineStage {
             source: source.clone(),
-            mine: MiningSettings { range_min: arguments.range_min, range_max: arguments.range_max, num_negatives: arguments.num_negatives },
+            mine: MiningSettings {
+                range_min: arguments.range_min,
+                range_max: arguments.range_max,
+                num_negatives: arguments.num_negatives,
+            },
             bm25: Bm25Settings::default(),
             dense: dense_settings(DenseChoice::default()),
             seed: arguments.seed,
@@ -154,7 +171,9 @@ fn mine_candidates(work: &Workplace<'_>, arguments: &arguments::Mine) -> Result<
             counts.report.proposed,
             counts.report.queries,
             counts.report.short.len(),
-            counts.recall.map_or(String::new(), |r| format!("; HNSW finds {r:.4} of what exact search finds (recall@100)")),
+            counts
+                .recall
+                .map_or(String::new(), |r| format!("; HNSW finds {r:.4} of what exact search finds (recall@100)")),
         ));
         reports.insert(source.clone(), serde_json::to_value(counts)?);
         all.extend(mined.candidates);
@@ -188,36 +207,51 @@ fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegat
     }
     let mut engine = EngineSettings::default();
     if let Some(name) = &arguments.chat_template {
-        engine.chat_template = serde_json::from_value(json!(name)).map_err(|_| Fault::new(Path::new("--chat-template"), "own, chatml or plain", name.as_str()))?;
+        engine.chat_template = serde_json::from_value(json!(name))
+            .map_err(|_| Fault::new(Path::new("--chat-template"), "own, chatml or plain", name.as_str()))?;
     }
     let written = generate::write(work, &arguments.generator, &tasks, &settings, &engine)?;
     jsonl::write(&arguments.out, &written.candidates)?;
-    let mut provenance = Provenance::new("generate", json!({"written": settings, "engine": engine, "split": arguments.data.split}))
-        .input("corpus", collection.corpus_digest()?)
-        .input("split", collection.split_digest(&arguments.data.split)?)
-        .input("generator", Digest::of_file(&arguments.generator)?);
+    let mut provenance =
+        Provenance::new("generate", json!({"written": settings, "engine": engine, "split": arguments.data.split}))
+            .input("corpus", collection.corpus_digest()?)
+            .input("split", collection.split_digest(&arguments.data.split)?)
+            .input("generator", Digest::of_file(&arguments.generator)?);
     provenance.counts = serde_json::to_value(&written.summary)?;
     provenance.write_beside(&arguments.out)?;
-    work.watch.note(&format!("{}\n{}: {} candidates", written.summary, arguments.out.display(), written.candidates.len()));
+    work.watch.note(&format!(
+        "{}\n{}: {} candidates",
+        written.summary,
+        arguments.out.display(),
+        written.candidates.len()
+    ));
     Ok(())
 }
 
 fn mix_instances(arguments: &arguments::Mix) -> Result<()> {
     let collection = Collection::open(&arguments.data.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
-    let mut provenance = Provenance::new("mix", json!({"take": arguments.take, "split": arguments.data.split})).input("corpus", collection.corpus_digest()?);
+    let mut provenance = Provenance::new("mix", json!({"take": arguments.take, "split": arguments.data.split}))
+        .input("corpus", collection.corpus_digest()?)
+        .input("split", collection.split_digest(&arguments.data.split)?);
     let mut candidates: Vec<Candidate> = Vec::new();
-    for path in &arguments.candidates {
+    for (number, path) in (1..).zip(&arguments.candidates) {
         candidates.extend(jsonl::read::<Candidate>(path)?);
-        provenance = provenance.input(&path.display().to_string(), Digest::of_file(path)?);
+        provenance = provenance.input(&format!("candidates {number}"), Digest::of_file(path)?);
     }
     let mut negatives = BTreeMap::new();
     for take in &arguments.take {
-        let parsed = take.split_once('=').and_then(|(source, count)| Some((source.to_owned(), count.parse::<usize>().ok().filter(|&c| c > 0)?)));
+        let parsed = take
+            .split_once('=')
+            .and_then(|(source, count)| Some((source.to_owned(), count.parse::<usize>().ok().filter(|&c| c > 0)?)));
         let Some((source, count)) = parsed else {
-            bail!("--take: expected SOURCE=COUNT with a count of 1 or more, found {take:?}\n  hint: for example --take bm25=1,written=1");
+            bail!(
+                "--take: expected SOURCE=COUNT with a count of 1 or more, found {take:?}\n  hint: for example --take bm25=1,written=1"
+            );
         };
-        negatives.insert(source, count);
+        if negatives.insert(source, count).is_some() {
+            bail!("--take: expected each source once, found {take:?} after another count for it");
+        }
     }
     let arm = ArmRecipe { name: "mix".to_owned(), negatives };
     let mix = arm.mix();
@@ -228,11 +262,13 @@ fn mix_instances(arguments: &arguments::Mix) -> Result<()> {
         let first = common.dropped.values().flatten().next().map_or(String::new(), |s| s.shortage.to_string());
         return Err(ExperimentError::NoCommonQuery(first).into());
     }
-    let records = instances(&tasks, &arm, &common.queries, Positives::All, &collection.corpus).map_err(ExperimentError::from)?;
+    let records =
+        instances(&tasks, &arm, &common.queries, Positives::All, &collection.corpus).map_err(ExperimentError::from)?;
     jsonl::write(&arguments.out, &records)?;
-    provenance.counts = json!({"instances": records.len(), "queries": common.queries.len(), "dropped": common.dropped.len()});
+    provenance.counts =
+        json!({"instances": records.len(), "queries": common.queries.len(), "dropped": common.dropped.len()});
     provenance.write_beside(&arguments.out)?;
-    tell(&format!(
+    say(&format!(
         "{}: {} instances of {} negatives for {} queries; {} queries left out for too few candidates",
         arguments.out.display(),
         records.len(),
@@ -272,7 +308,13 @@ fn train_encoder(work: &Workplace<'_>, arguments: &arguments::Train) -> Result<(
     provenance.write_beside(&arguments.out)?;
     jsonl::write(&beside(&arguments.out, ".steps.jsonl"), &trained.steps)?;
     if let (Some(first), Some(last)) = (trained.steps.first(), trained.steps.last()) {
-        work.watch.note(&format!("{}: {} steps, loss {:.4} to {:.4}", arguments.out.display(), trained.steps.len(), first.loss, last.loss));
+        work.watch.note(&format!(
+            "{}: {} steps, loss {:.4} to {:.4}",
+            arguments.out.display(),
+            trained.steps.len(),
+            first.loss,
+            last.loss
+        ));
     }
     Ok(())
 }
@@ -280,7 +322,9 @@ fn train_encoder(work: &Workplace<'_>, arguments: &arguments::Train) -> Result<(
 fn eval_runs(arguments: &arguments::Eval) -> Result<()> {
     let collection = Collection::open(&arguments.data.data)?;
     let qrels = collection.qrels(&arguments.data.split)?;
-    let mut rows = vec![std::iter::once("run".to_owned()).chain(arguments.metrics.iter().map(ToString::to_string)).collect::<Vec<_>>()];
+    let mut rows = vec![
+        std::iter::once("run".to_owned()).chain(arguments.metrics.iter().map(ToString::to_string)).collect::<Vec<_>>(),
+    ];
     let mut all = Vec::new();
     for path in &arguments.run {
         let evaluation = evaluate(&Run::read_trec(path)?, &qrels, &arguments.metrics, SelfHits::Drop);
@@ -288,7 +332,11 @@ fn eval_runs(arguments: &arguments::Eval) -> Result<()> {
         rows.push(std::iter::once(path.display().to_string()).chain(arguments.metrics.iter().map(value)).collect());
         all.push(json!({"run": path, "evaluation": evaluation}));
     }
-    if arguments.json { print(&format!("{}\n", serde_json::to_string_pretty(&all)?)) } else { print(&crate::report::table::align(&rows)) }
+    if arguments.json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&all)?))
+    } else {
+        print(&crate::report::table::align(&rows))
+    }
 }
 
 fn new_encoder(work: &Workplace<'_>, arguments: &arguments::NewEncoder) -> Result<()> {
@@ -298,7 +346,8 @@ fn new_encoder(work: &Workplace<'_>, arguments: &arguments::NewEncoder) -> Resul
     }
     let mut texts = collection.corpus.contents()?;
     // Only training queries: the vocabulary must not see the test queries.
-    if let Ok(qrels) = collection.qrels("train") {
+    if collection.splits().iter().any(|split| split == "train") {
+        let qrels = collection.qrels("train")?;
         texts.extend(qrels.iter().filter_map(|(id, _)| Some(collection.queries.get(id.as_str())?.text.clone())));
     }
     let fresh = FreshEncoder {
@@ -309,8 +358,15 @@ fn new_encoder(work: &Workplace<'_>, arguments: &arguments::NewEncoder) -> Resul
         seed: arguments.seed,
     };
     fresh.write(&texts, &arguments.out).map_err(ExperimentError::from)?;
-    Provenance::new("new-encoder", serde_json::to_value(&fresh)?).input("corpus", collection.corpus_digest()?).write_beside(&arguments.out)?;
-    work.watch.note(&format!("{}: an untrained encoder of width {} and {} layers", arguments.out.display(), fresh.width, fresh.layers));
+    Provenance::new("new-encoder", serde_json::to_value(&fresh)?)
+        .input("corpus", collection.corpus_digest()?)
+        .write_beside(&arguments.out)?;
+    work.watch.note(&format!(
+        "{}: an untrained encoder of width {} and {} layers",
+        arguments.out.display(),
+        fresh.width,
+        fresh.layers
+    ));
     Ok(())
 }
 
@@ -326,8 +382,4 @@ fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to stdout"),
     }
-}
-
-fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

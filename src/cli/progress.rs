@@ -3,7 +3,7 @@
 
 use crate::data::Watch;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ impl Terminal {
                 // 128 + SIGINT, as shells report it.
                 std::process::exit(130);
             }
-            eprintln!("\nstopping at the next safe point (Ctrl-C again: at once)");
+            say("\nstopping at the next safe point (Ctrl-C again: at once)");
         })?;
         Ok(Self { task: Mutex::new(None), done: AtomicU64::new(0), interactive: stderr().is_terminal() })
     }
@@ -59,7 +59,8 @@ impl Task {
     fn line(&self, done: u64) -> String {
         let seconds = self.begun.elapsed().as_secs_f64();
         let rate = done.saturating_sub(self.skipped) as f64 / seconds.max(1e-9);
-        let left = if rate > 0.0 { duration(self.total.saturating_sub(done) as f64 / rate) } else { "unknown time".into() };
+        let left =
+            if rate > 0.0 { duration(self.total.saturating_sub(done) as f64 / rate) } else { "unknown time".into() };
         format!("{}: {done}/{} {}, {}/s, {left} left", self.name, self.total, self.unit, short(rate))
     }
 }
@@ -92,7 +93,7 @@ impl Watch for Terminal {
                 task.skipped = count;
             } else if task.told.elapsed() > LINE_EVERY {
                 task.told = Instant::now();
-                eprintln!("{}", task.line(done));
+                say(&task.line(done));
             }
         });
     }
@@ -104,7 +105,7 @@ impl Watch for Terminal {
             task.bar.finish_and_clear();
             let seconds = task.begun.elapsed().as_secs_f64();
             if seconds >= 1.0 {
-                eprintln!("{}: {done} {} in {}", task.name, task.unit, duration(seconds));
+                say(&format!("{}: {done} {} in {}", task.name, task.unit, duration(seconds)));
             }
         }
     }
@@ -112,14 +113,19 @@ impl Watch for Terminal {
     fn note(&self, line: &str) {
         let task = self.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match task.as_ref() {
-            Some(task) => task.bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(task) => task.bar.suspend(|| say(line)),
+            None => say(line),
         }
     }
 
     fn stopped(&self) -> bool {
         STOP.load(Ordering::SeqCst)
     }
+}
+
+/// A line on stderr; nothing happens when nobody listens there any more.
+pub(super) fn say(line: &str) {
+    let _ = writeln!(stderr(), "{line}");
 }
 
 fn short(rate: f64) -> String {

@@ -11,18 +11,13 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// [`Error::Io`] when the folder or file cannot be written; whatever `fill` returns.
-pub fn write_file<E: From<Error>>(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> Result<(), E>,
-) -> Result<(), E> {
+pub fn write_file<E: From<Error>>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), E>) -> Result<(), E> {
     make_parent(path)?;
     let partial = partial_name(path);
     let file = File::create(&partial).map_err(Error::io("create", &partial))?;
     let mut writer = BufWriter::new(file);
     fill(&mut writer)?;
-    let file = writer
-        .into_inner()
-        .map_err(|e| Error::io("write", &partial)(e.into_error()))?;
+    let file = writer.into_inner().map_err(|e| Error::io("write", &partial)(e.into_error()))?;
     file.sync_all().map_err(Error::io("sync", &partial))?;
     fs::rename(&partial, path).map_err(Error::io("rename into", path))?;
     sync_parent(path)?;
@@ -42,11 +37,24 @@ pub fn write_folder<E: From<Error>>(path: &Path, fill: impl FnOnce(&Path) -> Res
     }
     fs::create_dir_all(&partial).map_err(Error::io("create", &partial))?;
     fill(&partial)?;
+    sync_files(&partial)?;
     if path.exists() {
         fs::remove_dir_all(path).map_err(Error::io("replace", path))?;
     }
     fs::rename(&partial, path).map_err(Error::io("rename into", path))?;
     sync_parent(path)?;
+    Ok(())
+}
+
+fn sync_files(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let path = entry.map_err(Error::io("read", folder))?.path();
+        if path.is_dir() {
+            sync_files(&path)?;
+        } else {
+            File::open(&path).and_then(|file| file.sync_all()).map_err(Error::io("sync", &path))?;
+        }
+    }
     Ok(())
 }
 
@@ -92,12 +100,8 @@ impl Journal {
     /// [`Error::Io`]; [`Error::Input`] when a whole line is not a record of type `T`.
     pub fn open<T: serde::de::DeserializeOwned>(path: &Path) -> Result<(Self, Vec<T>)> {
         make_parent(path)?;
-        let mut file = File::options()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(Error::io("open", path))?;
+        let mut file =
+            File::options().read(true).append(true).create(true).open(path).map_err(Error::io("open", path))?;
         let mut records = Vec::new();
         let mut whole: u64 = 0;
         let mut reader = BufReader::new(&file);
@@ -128,8 +132,8 @@ impl Journal {
     /// # Errors
     /// [`Error::Io`] when it cannot be written.
     pub fn append<T: serde::Serialize>(&mut self, record: &T) -> Result<()> {
-        let mut line = serde_json::to_vec(record)
-            .map_err(|error| Error::io("encode a record for", &self.path)(error.into()))?;
+        let mut line =
+            serde_json::to_vec(record).map_err(|error| Error::io("encode a record for", &self.path)(error.into()))?;
         line.push(b'\n');
         self.file.write_all(&line).map_err(Error::io("append to", &self.path))?;
         self.file.flush().map_err(Error::io("append to", &self.path))

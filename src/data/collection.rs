@@ -21,7 +21,8 @@ impl Collection {
         let missing: Vec<&str> =
             ["corpus.jsonl", "queries.jsonl", "qrels"].into_iter().filter(|name| !folder.join(name).exists()).collect();
         if !missing.is_empty() {
-            let found = if folder.is_dir() { format!("no {}", missing.join(", no ")) } else { "no such folder".to_owned() };
+            let found =
+                if folder.is_dir() { format!("no {}", missing.join(", no ")) } else { "no such folder".to_owned() };
             return Err(Fault::new(folder, "a BEIR folder (corpus.jsonl, queries.jsonl, qrels/)", found)
                 .hint("give the folder that holds corpus.jsonl, for example --data data/elements")
                 .into());
@@ -53,7 +54,12 @@ impl Collection {
                 return Err(Fault::new(&path, "queries of queries.jsonl", format!("unknown query {query}")).into());
             }
             if let Some(doc) = judged.keys().find(|doc| self.corpus.row(doc.as_str()).is_none()) {
-                return Err(Fault::new(&path, "passages of corpus.jsonl", format!("unknown passage {doc} (query {query})")).into());
+                return Err(Fault::new(
+                    &path,
+                    "passages of corpus.jsonl",
+                    format!("unknown passage {doc} (query {query})"),
+                )
+                .into());
             }
         }
         Ok(qrels)

@@ -110,7 +110,10 @@ impl Corpus {
     /// When `row` is not below [`Corpus::len`].
     pub fn document(&self, row: usize) -> Result<Document> {
         let (start, end) = self.spans[row];
-        let record = Record::parse(&self.map[start..end], &self.path, row as u64 + 1)?;
+        // Only an error needs the line's number: the file was changed since it was opened.
+        let line = || self.map[..start].split(|&byte| byte == b'\n').count() as u64;
+        let bytes = &self.map[start..end];
+        let record = Record::parse(bytes, &self.path, 0).or_else(|_| Record::parse(bytes, &self.path, line()))?;
         Ok(Document {
             id: self.ids[row].clone(),
             title: record.text_or_empty("title")?.to_owned(),
@@ -136,10 +139,7 @@ impl Corpus {
 }
 
 /// Reads `_id` as an identifier of the kind `new` makes.
-pub(super) fn identifier<I>(
-    record: &Record<'_>,
-    new: impl Fn(&str) -> Result<I, super::ids::InvalidId>,
-) -> Result<I> {
+pub(super) fn identifier<I>(record: &Record<'_>, new: impl Fn(&str) -> Result<I, super::ids::InvalidId>) -> Result<I> {
     new(record.text("_id")?).map_err(|error| record.fault("_id", "an identifier", &error.to_string()))
 }
 

@@ -57,14 +57,14 @@ pub struct Fault {
     file: PathBuf,
     line: Option<u64>,
     key: Option<String>,
-    expected: String,
-    found: String,
+    expected: Box<str>,
+    found: Box<str>,
     hint: Option<String>,
 }
 
 impl Fault {
     /// A defect of a whole file or folder; add the line, key and hint that are known.
-    pub fn new(file: &Path, expected: impl Into<String>, found: impl Into<String>) -> Self {
+    pub fn new(file: &Path, expected: impl Into<Box<str>>, found: impl Into<Box<str>>) -> Self {
         Self {
             file: file.to_owned(),
             line: None,

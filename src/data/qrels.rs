@@ -20,15 +20,28 @@ impl Qrels {
     pub fn read_beir(path: &Path) -> Result<Self> {
         let mut qrels = Self::default();
         jsonl::each_line(path, |bytes, line| {
-            if line == 1 {
-                return Ok(());
-            }
             let text = utf8(bytes, path, line)?;
             let columns: Vec<&str> = text.split('\t').collect();
+            if line == 1 {
+                // Skipped unread, a file without a header would silently lose its first judgement.
+                return match columns.get(2).map(|score| score.trim().parse::<i32>()) {
+                    Some(Ok(_)) => {
+                        Err(Fault::new(path, "a header line (query-id, corpus-id, score)", excerpt(text, 60))
+                            .line(1)
+                            .hint("put a header line before the first judgement")
+                            .into())
+                    }
+                    _ => Ok(()),
+                };
+            }
             let [query, doc, grade] = columns[..] else {
-                return Err(Fault::new(path, "3 columns (query-id, corpus-id, score), tab-separated", columns_found(&columns, text))
-                    .line(line)
-                    .into());
+                return Err(Fault::new(
+                    path,
+                    "3 columns (query-id, corpus-id, score), tab-separated",
+                    columns_found(&columns, text),
+                )
+                .line(line)
+                .into());
             };
             qrels.judge(path, line, [query, doc, grade])
         })?;
@@ -45,9 +58,13 @@ impl Qrels {
             let text = utf8(bytes, path, line)?;
             let columns: Vec<&str> = text.split_whitespace().collect();
             let [query, _, doc, grade] = columns[..] else {
-                return Err(Fault::new(path, "4 columns (query, iteration, passage, grade)", columns_found(&columns, text))
-                    .line(line)
-                    .into());
+                return Err(Fault::new(
+                    path,
+                    "4 columns (query, iteration, passage, grade)",
+                    columns_found(&columns, text),
+                )
+                .line(line)
+                .into());
             };
             qrels.judge(path, line, [query, doc, grade])
         })?;
@@ -58,10 +75,7 @@ impl Qrels {
         let fault = |key: &str, expected: &str, found: String| Fault::new(path, expected, found).line(line).key(key);
         let query = QueryId::new(query).map_err(|e| fault("query-id", "an identifier", e.to_string()))?;
         let doc = DocId::new(doc).map_err(|e| fault("corpus-id", "an identifier", e.to_string()))?;
-        let grade = grade
-            .trim()
-            .parse()
-            .map_err(|_| fault("score", "a whole number", excerpt(grade, 40)))?;
+        let grade = grade.trim().parse().map_err(|_| fault("score", "a whole number", excerpt(grade, 40)))?;
         let judged = self.grades.entry(query.clone()).or_default();
         if judged.insert(doc.clone(), grade).is_some() {
             return Err(fault("corpus-id", "each pair judged once", format!("{query} and {doc} again")).into());

@@ -78,7 +78,8 @@ impl Run {
                 .line(line)
                 .into());
             };
-            let fault = |key: &str, expected: &str, found: String| Fault::new(path, expected, found).line(line).key(key);
+            let fault =
+                |key: &str, expected: &str, found: String| Fault::new(path, expected, found).line(line).key(key);
             let query = QueryId::new(query).map_err(|e| fault("query", "an identifier", e.to_string()))?;
             let doc = DocId::new(doc).map_err(|e| fault("passage", "an identifier", e.to_string()))?;
             let score = score

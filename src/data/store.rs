@@ -2,8 +2,15 @@
 //! `<root>/<stage>-<key>/` is a folder that is complete or absent; journals live beside as
 //! `<stage>-<key>.jsonl` while they grow.
 
-use super::{Provenance, Result, atomic};
+use super::{Error, Fault, Provenance, Result, atomic};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+
+/// The right to work in a store; ends when it is dropped, or with the process.
+#[must_use]
+pub struct StoreLock {
+    _file: File,
+}
 
 /// A folder of stage outputs.
 #[derive(Debug, Clone)]
@@ -16,6 +23,25 @@ impl Store {
     #[must_use]
     pub fn new(root: &Path) -> Self {
         Self { root: root.to_owned() }
+    }
+
+    /// Keeps other processes out of the store for as long as the guard lives.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when another process is using the store; [`Error::Io`].
+    pub fn lock(&self) -> Result<StoreLock> {
+        std::fs::create_dir_all(&self.root).map_err(Error::io("create", &self.root))?;
+        let path = self.root.join("lock");
+        let file = File::create(&path).map_err(Error::io("create", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(StoreLock { _file: file }),
+            Err(TryLockError::WouldBlock) => {
+                Err(Fault::new(&self.root, "a store that is free", "another nearmiss at work in it")
+                    .hint("wait for it to end, or give this one another folder with --store")
+                    .into())
+            }
+            Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
+        }
     }
 
     /// The folder that holds, or will hold, the output of `stage`.
@@ -35,8 +61,8 @@ impl Store {
     /// The output folder of `stage`: as found, or filled by `make`, which may add counts to the provenance.
     ///
     /// # Errors
-    /// What `make` returns; [`super::Error::Io`].
-    pub fn get_or_make<E: From<super::Error>>(
+    /// What `make` returns; [`Error::Io`].
+    pub fn get_or_make<E: From<Error>>(
         &self,
         stage: Provenance,
         make: impl FnOnce(&Path, &mut Provenance) -> Result<(), E>,

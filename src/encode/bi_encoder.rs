@@ -201,13 +201,23 @@ impl BiEncoder {
     ///
     /// # Errors
     /// As [`BiEncoder::encode`].
-    pub fn encode_in_blocks(&self, texts: &[&str], role: Role, (folder, block): (&Path, usize), watch: &dyn Watch) -> Result<Encoded> {
+    pub fn encode_in_blocks(
+        &self,
+        texts: &[&str],
+        role: Role,
+        (folder, block): (&Path, usize),
+        watch: &dyn Watch,
+    ) -> Result<Encoded> {
         let mut values = Vec::with_capacity(texts.len() * self.width());
         let mut truncated = 0;
         for (number, part) in texts.chunks(block.max(1)).enumerate() {
             let path = folder.join(format!("{number:06}.vectors"));
             let count_path = folder.join(format!("{number:06}.truncated"));
-            let kept: Option<usize> = if path.is_file() { std::fs::read_to_string(&count_path).ok().and_then(|t| t.parse().ok()) } else { None };
+            let kept: Option<usize> = if path.is_file() {
+                std::fs::read_to_string(&count_path).ok().and_then(|t| t.parse().ok())
+            } else {
+                None
+            };
             if let Some(count) = kept {
                 values.extend_from_slice(Vectors::read(&path)?.values());
                 truncated += count;
@@ -216,7 +226,9 @@ impl BiEncoder {
                 let encoded = self.encode(part, role, watch)?;
                 // The count goes first: vectors without it are made anew.
                 let text = encoded.truncated.to_string();
-                data::atomic::write_file(&count_path, |out| out.write_all(text.as_bytes()).map_err(data::Error::io("write", &count_path)))?;
+                data::atomic::write_file(&count_path, |out| {
+                    out.write_all(text.as_bytes()).map_err(data::Error::io("write", &count_path))
+                })?;
                 encoded.vectors.write(&path)?;
                 values.extend_from_slice(encoded.vectors.values());
                 truncated += encoded.truncated;
@@ -244,9 +256,7 @@ impl BiEncoder {
 fn pool(tokens: &Tensor, batch: &PackedBatch, pooling: Pooling) -> Result<Tensor> {
     let count = batch.lengths().len();
     match (pooling, batch.uniform()) {
-        (Pooling::Cls, _) => {
-            Ok(tokens.index_select(&Tensor::from_vec(batch.starts(), count, tokens.device())?, 0)?)
-        }
+        (Pooling::Cls, _) => Ok(tokens.index_select(&Tensor::from_vec(batch.starts(), count, tokens.device())?, 0)?),
         (Pooling::Mean, Some(length)) => Ok(tokens.reshape((count, length, ()))?.mean(1)?),
         (Pooling::Mean, None) => {
             // A (B, T) matrix that averages each sequence: one product, with a backward.

@@ -23,7 +23,9 @@ pub enum EncodeError {
         most: usize,
     },
     /// The tokenizer gives ids that the weights do not have.
-    #[error("token id {id}, but the encoder has {size} token embeddings\n  hint: tokenizer.json and model.safetensors do not belong together")]
+    #[error(
+        "token id {id}, but the encoder has {size} token embeddings\n  hint: tokenizer.json and model.safetensors do not belong together"
+    )]
     UnknownToken {
         /// The id.
         id: u32,

@@ -1,11 +1,11 @@
 //! Writing a sentence-transformers folder in the old layout, which every version since 2 and
 //! text-embeddings-inference read; and making a small fresh encoder.
 
+use super::Result;
 use super::bert::BertConfig;
 use super::parameters::Parameters;
 use super::settings::{EncoderSettings, Length, Pooling};
 use super::trunk::Architecture;
-use super::Result;
 use crate::data::{Error, Seed, atomic};
 use crate::text::tokenizer;
 use candle_core::Device;
@@ -13,8 +13,14 @@ use rand::RngExt;
 use serde_json::json;
 use std::path::Path;
 
-const VOCABULARY: [&str; 6] =
-    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "sentencepiece.bpe.model", "added_tokens.json"];
+const VOCABULARY: [&str; 6] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "sentencepiece.bpe.model",
+    "added_tokens.json",
+];
 
 /// Copies the vocabulary's files, those that there are.
 pub(super) fn copy_vocabulary(from: &Path, into: &Path) -> Result<()> {
@@ -28,7 +34,12 @@ pub(super) fn copy_vocabulary(from: &Path, into: &Path) -> Result<()> {
 }
 
 /// Writes every JSON file around the weights, and the card as README.md.
-pub(super) fn write_settings(into: &Path, architecture: &Architecture, settings: &EncoderSettings, card: &str) -> Result<()> {
+pub(super) fn write_settings(
+    into: &Path,
+    architecture: &Architecture,
+    settings: &EncoderSettings,
+    card: &str,
+) -> Result<()> {
     let config = match architecture {
         Architecture::Bert(config) => {
             let mut value = serde_json::to_value(config).map_err(candle_core::Error::wrap)?;
@@ -37,7 +48,9 @@ pub(super) fn write_settings(into: &Path, architecture: &Architecture, settings:
             value["pad_token_id"] = json!(0);
             value["position_embedding_type"] = json!("absolute");
             value["torch_dtype"] = json!("float32");
-            for (key, default) in [("hidden_dropout_prob", 0.1), ("attention_probs_dropout_prob", 0.1), ("initializer_range", 0.02)] {
+            for (key, default) in
+                [("hidden_dropout_prob", 0.1), ("attention_probs_dropout_prob", 0.1), ("initializer_range", 0.02)]
+            {
                 value[key] = json!(default);
             }
             value
@@ -69,7 +82,10 @@ pub(super) fn write_settings(into: &Path, architecture: &Architecture, settings:
     write_json(&into.join("config.json"), &config)?;
     write_json(&into.join("modules.json"), &serde_json::Value::Array(modules))?;
     write_json(&into.join("1_Pooling/config.json"), &pooling)?;
-    write_json(&into.join("sentence_bert_config.json"), &json!({"max_seq_length": settings.max_length, "do_lower_case": false}))?;
+    write_json(
+        &into.join("sentence_bert_config.json"),
+        &json!({"max_seq_length": settings.max_length, "do_lower_case": false}),
+    )?;
     write_json(&into.join("config_sentence_transformers.json"), &similarity)?;
     std::fs::write(into.join("README.md"), card).map_err(Error::io("write", into))?;
     Ok(())
@@ -115,7 +131,7 @@ impl FreshEncoder {
             let parameters = Parameters::fresh(&config.weights(), &Device::Cpu, |name, count| {
                 if name.ends_with("LayerNorm.weight") {
                     vec![1.0; count]
-                } else if name.ends_with(".bias") {
+                } else if name.rsplit('.').next() == Some("bias") {
                     vec![0.0; count]
                 } else {
                     (0..count).map(|_| 0.02 * normal(&mut random)).collect()
@@ -129,7 +145,12 @@ impl FreshEncoder {
                 query_prompt: String::new(),
                 document_prompt: String::new(),
             };
-            write_settings(folder, &Architecture::Bert(config), &settings, "# An untrained encoder\n\nMade by nearmiss from random weights; train it before use.\n")
+            write_settings(
+                folder,
+                &Architecture::Bert(config),
+                &settings,
+                "# An untrained encoder\n\nMade by nearmiss from random weights; train it before use.\n",
+            )
         })
     }
 }
@@ -148,4 +169,3 @@ fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(candle_core::Error::wrap)?;
     Ok(std::fs::write(path, text + "\n").map_err(Error::io("write", path))?)
 }
-

@@ -136,7 +136,14 @@ impl CustomOp3 for LayerNorm {
         Ok((CpuStorage::F32(out), lx.shape().clone()))
     }
 
-    fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, _: &Tensor, slope: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        slope: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let slope = slope.contiguous()?;
         let of_x = x.apply_op3_no_bwd(weight, &slope, &LayerNormBackward { eps: self.eps })?;
         let of_parameters = x.apply_op2_no_bwd(&slope, &LayerNormParameters { eps: self.eps })?;
@@ -178,6 +185,7 @@ impl CustomOp2 for LayerNormParameters {
 }
 
 /// `e^x` within 2 units in the last place for `x` up to 88; 0 below -87 (Cephes' polynomial).
+#[expect(clippy::inline_always, reason = "must be compiled for the caller's instruction set")]
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
@@ -186,7 +194,8 @@ fn exp(x: f32) -> f32 {
     let clamped = x.clamp(-87.0, 88.0);
     let n = clamped * LOG2_E + ROUND - ROUND;
     let r = clamped - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let p = ((((1.987_569_1e-4 * r + 1.398_2e-3) * r + 8.333_452e-3) * r + 4.166_579_6e-2) * r + 1.666_666_5e-1) * r + 0.5;
+    let p =
+        ((((1.987_569_1e-4 * r + 1.398_2e-3) * r + 8.333_452e-3) * r + 4.166_579_6e-2) * r + 1.666_666_5e-1) * r + 0.5;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "n is a whole number from -126 to 127")]
     let power = f32::from_bits(((n as i32 + 127) as u32) << 23);
     let value = (p * r * r + r + 1.0) * power;
@@ -195,6 +204,7 @@ fn exp(x: f32) -> f32 {
 
 /// Φ(x) and φ(x), the normal distribution and its density: Φ within 1e-7
 /// (Abramowitz and Stegun 1964, formula 7.1.26, for the error function).
+#[expect(clippy::inline_always, reason = "must be compiled for the caller's instruction set")]
 #[inline(always)]
 fn normal(x: f32) -> (f32, f32) {
     let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
@@ -221,6 +231,7 @@ fn gelu_slope(x: &[f32], slope: &[f32], out: &mut [f32]) {
 }
 
 /// Sum of `term(i)` over `0..count`, in [`LANES`] lanes.
+#[expect(clippy::inline_always, reason = "must be compiled for the caller's instruction set")]
 #[inline(always)]
 fn sum(count: usize, term: impl Fn(usize) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
@@ -275,6 +286,7 @@ fn softmax_slope(shares: &[f32], slopes: &mut [f32], width: usize) {
 }
 
 /// Mean and 1 / deviation of a row.
+#[expect(clippy::inline_always, reason = "must be compiled for the caller's instruction set")]
 #[inline(always)]
 fn moments(row: &[f32], eps: f32) -> (f32, f32) {
     let count = row.len() as f32;
@@ -327,7 +339,11 @@ mod tests {
     use super::*;
     use candle_core::{D, Device, Var};
 
-    fn compare(name: &str, fused: impl Fn(&Tensor) -> Result<Tensor>, composed: impl Fn(&Tensor) -> Result<Tensor>) -> Result<()> {
+    fn compare(
+        name: &str,
+        fused: impl Fn(&Tensor) -> Result<Tensor>,
+        composed: impl Fn(&Tensor) -> Result<Tensor>,
+    ) -> Result<()> {
         let values: Vec<f32> = (0..5 * 37).map(|i| ((i * 7919 % 1009) as f32 / 1009.0 - 0.5) * 14.0).collect();
         let weights = Tensor::from_vec(values.iter().rev().copied().collect::<Vec<_>>(), (5, 37), &Device::Cpu)?;
         let run = |form: &dyn Fn(&Tensor) -> Result<Tensor>| -> Result<[Vec<f32>; 2]> {
@@ -352,14 +368,22 @@ mod tests {
         compare("softmax", softmax, |x| candle_nn::ops::softmax(x, D::Minus1))?;
         let weight = Tensor::from_vec((0..37).map(|i| 0.5 + i as f32 / 40.0).collect::<Vec<_>>(), 37, &Device::Cpu)?;
         let bias = Tensor::from_vec((0..37).map(|i| i as f32 / 90.0 - 0.2).collect::<Vec<_>>(), 37, &Device::Cpu)?;
-        compare("layer norm", |x| layer_norm(x, &weight, &bias, 1e-5), |x| candle_nn::ops::layer_norm_slow(x, &weight, &bias, 1e-5))
+        compare(
+            "layer norm",
+            |x| layer_norm(x, &weight, &bias, 1e-5),
+            |x| candle_nn::ops::layer_norm_slow(x, &weight, &bias, 1e-5),
+        )
     }
 
     #[test]
     fn parameters_of_the_norm_get_their_gradients() -> Result<()> {
-        let x = Tensor::from_vec((0..48).map(|i| ((i * 31 % 17) as f32).sin()).collect::<Vec<_>>(), (4, 12), &Device::Cpu)?;
+        let x =
+            Tensor::from_vec((0..48).map(|i| ((i * 31 % 17) as f32).sin()).collect::<Vec<_>>(), (4, 12), &Device::Cpu)?;
         let slopes = |form: &dyn Fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>| -> Result<Vec<f32>> {
-            let (weight, bias) = (Var::ones(12, candle_core::DType::F32, &Device::Cpu)?, Var::zeros(12, candle_core::DType::F32, &Device::Cpu)?);
+            let (weight, bias) = (
+                Var::ones(12, candle_core::DType::F32, &Device::Cpu)?,
+                Var::zeros(12, candle_core::DType::F32, &Device::Cpu)?,
+            );
             let store = (form(&x, &weight, &bias)? * &x)?.sum_all()?.backward()?;
             let mut all = Vec::new();
             for variable in [&weight, &bias] {

@@ -27,7 +27,9 @@ impl WeightFile {
         }
         let unreadable = |error: candle_core::Error| {
             let fault = Fault::new(path, "a whole safetensors file", data::error::excerpt(&error.to_string(), 160));
-            data::Error::from(fault.hint("the file is cut off or damaged: copy it again and compare its size or sha256"))
+            data::Error::from(
+                fault.hint("the file is cut off or damaged: copy it again and compare its size or sha256"),
+            )
         };
         let mut tensors = HashMap::new();
         for (name, tensor) in candle_core::safetensors::load(path, device).map_err(unreadable)? {
@@ -77,12 +79,15 @@ impl Parameters {
             }
             variables.insert(name.clone(), Var::from_tensor(&tensor)?);
         }
-        let harmless = |name: &str| name.starts_with("pooler.") || name.starts_with("cls.") || name.ends_with("position_ids");
+        let harmless =
+            |name: &str| name.starts_with("pooler.") || name.starts_with("cls.") || name.ends_with("position_ids");
         let mut rest: Vec<String> = file.tensors.into_keys().filter(|name| !harmless(name)).collect();
         rest.sort();
         if let Some(first) = rest.first() {
             let fault = Fault::new(&file.path, "only tensors of this architecture", format!("{} more", rest.len()));
-            return Err(data::Error::from(fault.key(first).hint("config.json and the weights do not belong together")).into());
+            return Err(
+                data::Error::from(fault.key(first).hint("config.json and the weights do not belong together")).into()
+            );
         }
         Ok(Self { variables })
     }
@@ -91,7 +96,11 @@ impl Parameters {
     ///
     /// # Errors
     /// [`EncodeError::Candle`].
-    pub fn fresh(wanted: &[(String, Shape)], device: &Device, mut draw: impl FnMut(&str, usize) -> Vec<f32>) -> Result<Self> {
+    pub fn fresh(
+        wanted: &[(String, Shape)],
+        device: &Device,
+        mut draw: impl FnMut(&str, usize) -> Vec<f32>,
+    ) -> Result<Self> {
         let mut variables = BTreeMap::new();
         for (name, shape) in wanted {
             let values = draw(name, shape.elem_count());

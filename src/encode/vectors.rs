@@ -17,7 +17,11 @@ impl Vectors {
     /// When `dimension` is 0 or does not divide the number of values.
     #[must_use]
     pub fn new(dimension: usize, values: Vec<f32>) -> Self {
-        assert!(dimension > 0 && values.len().is_multiple_of(dimension), "{} values in rows of {dimension}", values.len());
+        assert!(
+            dimension > 0 && values.len().is_multiple_of(dimension),
+            "{} values in rows of {dimension}",
+            values.len()
+        );
         Self { dimension, values }
     }
 
@@ -75,7 +79,9 @@ impl Vectors {
     /// [`DataError::Io`]; [`DataError::Input`] when the file is not of that form or holds a value that is not finite.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
-        let wrong = |found: &str| Fault::new(path, "a vector file of this program", found).hint("remove it to have it made anew");
+        let wrong = |found: &str| {
+            Fault::new(path, "a vector file of this program", found).hint("remove it to have it made anew")
+        };
         let (head, body) = bytes.split_at_checked(16).ok_or_else(|| wrong("a shorter file"))?;
         if &head[..8] != b"NMVEC001" {
             return Err(wrong("another file head").into());

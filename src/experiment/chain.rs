@@ -85,8 +85,10 @@ fn arms_that_run(recipe: &Recipe) -> (Vec<&ArmRecipe>, Vec<LeftOut>) {
         (Some(_), false) => Some("this build has no llama.cpp; build with the feature llm"),
         (Some(_), true) => None,
     };
-    let (out, run): (Vec<&ArmRecipe>, Vec<&ArmRecipe>) = recipe.arms.iter().partition(|arm| arm.is_written() && reason.is_some());
-    let left = out.into_iter().map(|arm| LeftOut { name: arm.name.clone(), reason: reason.unwrap_or_default().to_owned() });
+    let (out, run): (Vec<&ArmRecipe>, Vec<&ArmRecipe>) =
+        recipe.arms.iter().partition(|arm| arm.is_written() && reason.is_some());
+    let left =
+        out.into_iter().map(|arm| LeftOut { name: arm.name.clone(), reason: reason.unwrap_or_default().to_owned() });
     (run, left.collect())
 }
 
@@ -122,8 +124,13 @@ fn propose(
         };
         let mined = stages::mine(work, collection, tasks, Some(encoder), &how)?;
         let report = &mined.counts.report;
-        let drops: Vec<String> =
-            report.waterfall.dropped.iter().filter(|d| d.count > 0).map(|d| format!("{} {}", d.count, d.rule)).collect();
+        let drops: Vec<String> = report
+            .waterfall
+            .dropped
+            .iter()
+            .filter(|d| d.count > 0)
+            .map(|d| format!("{} {}", d.count, d.rule))
+            .collect();
         let mut line = format!("{source}: {} candidates for {} queries", report.proposed, report.queries);
         if !drops.is_empty() {
             line += &format!("; dropped: {}", drops.join(", "));
@@ -170,15 +177,22 @@ fn prepare(
         return Err(ExperimentError::NoCommonQuery(reasons.join(", ")));
     }
     if !common.dropped.is_empty() {
-        let line = format!("{} of {} training queries are left out of every arm: {}", common.dropped.len(), tasks.len(), reasons.join(", "));
+        let line = format!(
+            "{} of {} training queries are left out of every arm: {}",
+            common.dropped.len(),
+            tasks.len(),
+            reasons.join(", ")
+        );
         tell(work, remarks, line);
     }
     let mut prepared = Prepared { arms: Vec::new(), instances: 0, examples: Vec::new() };
     for (index, arm) in arms.iter().enumerate() {
         let records = instances(tasks, arm, &common.queries, recipe.positives, &collection.corpus)?;
-        let text: Vec<String> = records.iter().map(|record| serde_json::to_string(record).unwrap_or_default()).collect();
+        let text: Vec<String> =
+            records.iter().map(|record| serde_json::to_string(record).unwrap_or_default()).collect();
         let digest = crate::data::Digest::of_bytes(text.join("\n").as_bytes());
-        let stage = Provenance::new("mix", json!({"arm": mixes[index].0, "positives": recipe.positives})).input("instances", digest);
+        let stage = Provenance::new("mix", json!({"arm": mixes[index].0, "positives": recipe.positives}))
+            .input("instances", digest);
         let stored = work.store.get_or_make(stage, |folder, _| jsonl::write(&folder.join("train.jsonl"), &records))?;
         prepared.instances = records.len();
         add_examples(&mut prepared.examples, &records);
@@ -191,7 +205,11 @@ fn prepare(
 fn add_examples(examples: &mut Vec<Example>, records: &[Instance]) {
     for (place, record) in records.iter().take(3).enumerate() {
         if examples.len() == place {
-            examples.push(Example { query: record.query.clone(), positive: record.positive.text.clone(), negatives: Vec::new() });
+            examples.push(Example {
+                query: record.query.clone(),
+                positive: record.positive.text.clone(),
+                negatives: Vec::new(),
+            });
         }
         let example = &mut examples[place];
         for negative in &record.negatives {

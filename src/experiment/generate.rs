@@ -42,7 +42,8 @@ pub fn write(
     // The file is checked before anything else is done with it.
     let gguf = Gguf::open(generator)?;
     let weights = Digest::of_file(generator)?;
-    let prompt = crate::text::prompt::PromptFile::find(&settings.prompt, crate::negatives::written::conversation::INPUTS)?;
+    let prompt =
+        crate::text::prompt::PromptFile::find(&settings.prompt, crate::negatives::written::conversation::INPUTS)?;
     // Threads and batch sizes are no part of the key: they change the last digits, not what is asked for.
     let told = json!({"written": settings, "context": engine.context, "chat_template": engine.chat_template});
     let stage = Provenance::new("generate", told)

@@ -47,7 +47,9 @@ pub enum ExperimentError {
     #[error("this build cannot run a generator\n  hint: build with the feature llm, which is on by default")]
     NoGenerator,
     /// No query is left that every arm can serve.
-    #[error("no query has enough negatives in every arm: {0}\n  hint: lower the arms' counts, raise mine.num_negatives or mine.range_max, or leave the short arm out")]
+    #[error(
+        "no query has enough negatives in every arm: {0}\n  hint: lower the arms' counts, raise mine.num_negatives or mine.range_max, or leave the short arm out"
+    )]
     NoCommonQuery(String),
 }
 

@@ -121,7 +121,6 @@ pub enum DenseChoice {
     Hnsw,
 }
 
-#[expect(clippy::derivable_impls, reason = "the default depends on the feature")]
 impl Default for DenseChoice {
     fn default() -> Self {
         #[cfg(feature = "hnsw")]
@@ -170,10 +169,13 @@ impl Recipe {
             let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
             let fault = match (message.starts_with("unknown"), names.as_slice()) {
                 (true, [unknown, known @ ..]) if !known.is_empty() => {
-                    let near = known.iter().max_by(|a, b| strsim::jaro(a, unknown).total_cmp(&strsim::jaro(b, unknown)));
-                    Fault::new(path, "a known key", "no such key")
-                        .key(*unknown)
-                        .hint(format!("did you mean `{}`? Known here: {}", near.copied().unwrap_or_default(), known.join(", ")))
+                    let near =
+                        known.iter().max_by(|a, b| strsim::jaro(a, unknown).total_cmp(&strsim::jaro(b, unknown)));
+                    Fault::new(path, "a known key", "no such key").key(*unknown).hint(format!(
+                        "did you mean `{}`? Known here: {}",
+                        near.copied().unwrap_or_default(),
+                        known.join(", ")
+                    ))
                 }
                 _ => Fault::new(path, "a recipe", message.replace('\n', "; ")),
             };
@@ -227,8 +229,11 @@ impl Recipe {
                 return fault("arm.negatives", "the same number of negatives per query in every arm", found);
             }
             for (source, &count) in &arm.negatives {
-                let offered = if source == written::SOURCE { self.written.num_negatives } else { self.mine.num_negatives };
-                if source != written::SOURCE && let Err(error) = crate::negatives::named(source) {
+                let offered =
+                    if source == written::SOURCE { self.written.num_negatives } else { self.mine.num_negatives };
+                if source != written::SOURCE
+                    && let Err(error) = crate::negatives::named(source)
+                {
                     return fault("arm.negatives", "a source of negatives", format!("{source} ({error})"));
                 }
                 if count > offered as usize {
@@ -246,11 +251,17 @@ impl Recipe {
 mod tests {
     use super::*;
 
-    const MINIMAL: &str = "name = \"x\"\ndata = \"d\"\nencoder = \"e\"\n[[arm]]\nname = \"a\"\nnegatives = { bm25 = 1 }\n";
+    const MINIMAL: &str =
+        "name = \"x\"\ndata = \"d\"\nencoder = \"e\"\n[[arm]]\nname = \"a\"\nnegatives = { bm25 = 1 }\n";
 
-    fn message(text: &str) -> String {
+    fn message_of(text: &str) -> String {
         let path = Path::new("recipe.toml");
-        Recipe::parse(text, path).map_err(Error::from).and_then(|r| r.check(path)).err().map(|e| e.to_string()).unwrap_or_default()
+        Recipe::parse(text, path)
+            .map_err(Error::from)
+            .and_then(|r| r.check(path))
+            .err()
+            .map(|e| e.to_string())
+            .unwrap_or_default()
     }
 
     #[test]
@@ -258,25 +269,34 @@ mod tests {
         let recipe = Recipe::parse(MINIMAL, Path::new("r"))?;
         assert_eq!(recipe.seeds, [Seed(1), Seed(2), Seed(3)]);
         assert_eq!(recipe.metrics.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ndcg@10", "recall@100"]);
-        assert_eq!(message(MINIMAL), "");
+        assert_eq!(message_of(MINIMAL), "");
         Ok(())
     }
 
     #[test]
     fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
         let text = MINIMAL.replace("encoder = \"e\"\n", "encoder = \"e\"\nseed = [1]\n");
-        let message = message(&text);
+        let message = message_of(&text);
         assert!(message.starts_with("recipe.toml:4: `seed`: expected a known key, found no such key\n  hint: did you mean `seeds`? Known here: name, data, encoder"), "{message}");
-        let nested = super::tests::message(&format!("{MINIMAL}[train]\nlearning_rte = 1e-5\n"));
-        assert!(nested.contains("recipe.toml:8: `learning_rte`") && nested.contains("did you mean `learning_rate`"), "{nested}");
+        let nested = message_of(&format!("{MINIMAL}[train]\nlearning_rte = 1e-5\n"));
+        assert!(
+            nested.contains("recipe.toml:8: `learning_rte`") && nested.contains("did you mean `learning_rate`"),
+            "{nested}"
+        );
     }
 
     #[test]
     fn arms_of_different_size_and_unknown_sources_are_refused() {
-        let uneven = message(&format!("{MINIMAL}[[arm]]\nname = \"b\"\nnegatives = {{ bm25 = 1, random = 1 }}\n"));
-        assert!(uneven.contains("expected the same number of negatives per query in every arm, found 2 in b, 1 in a"), "{uneven}");
-        let unknown = message(&MINIMAL.replace("bm25 = 1", "bm52 = 1"));
+        let uneven = message_of(&format!("{MINIMAL}[[arm]]\nname = \"b\"\nnegatives = {{ bm25 = 1, random = 1 }}\n"));
+        assert!(
+            uneven.contains("expected the same number of negatives per query in every arm, found 2 in b, 1 in a"),
+            "{uneven}"
+        );
+        let unknown = message_of(&MINIMAL.replace("bm25 = 1", "bm52 = 1"));
         assert!(unknown.contains("bm52") && unknown.contains("random"), "{unknown}");
-        assert!(message(&format!("{MINIMAL}[train]\nepochs = 0\n")).contains("`train.epochs`: expected 1 or more, found 0"));
+        assert!(
+            message_of(&format!("{MINIMAL}[train]\nepochs = 0\n"))
+                .contains("`train.epochs`: expected 1 or more, found 0")
+        );
     }
 }

@@ -4,7 +4,9 @@
 use super::recipe::DenseChoice;
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
-use crate::data::{Candidate, Collection, Digest, Instance, Provenance, Qrels, Query, Run, Seed, Store, Watch, atomic, jsonl};
+use crate::data::{
+    Candidate, Collection, Digest, Instance, Provenance, Qrels, Query, Run, Seed, Store, Watch, atomic, jsonl,
+};
 use crate::encode::{BiEncoder, Role, Vectors};
 use crate::eval::{Evaluation, Metric, SelfHits, evaluate};
 use crate::filter::Filters;
@@ -129,7 +131,8 @@ pub fn dense(
         DenseChoice::Exact => Ok((Dense::new(DenseIndex::Exact(exact()?), &ids, vectors)?, None)),
         #[cfg(feature = "hnsw")]
         DenseChoice::Hnsw => {
-            let graph = crate::retrieve::Hnsw::build(collection.corpus.ids().to_vec(), &passages, similarity, &settings.hnsw)?;
+            let graph =
+                crate::retrieve::Hnsw::build(collection.corpus.ids().to_vec(), &passages, similarity, &settings.hnsw)?;
             let graph = Dense::new(DenseIndex::Hnsw(graph), &ids, vectors.clone())?;
             let exact = Dense::new(DenseIndex::Exact(exact()?), &ids, vectors)?;
             let sample = &queries[..queries.len().min(200)];
@@ -187,7 +190,13 @@ pub struct MineCounts {
 ///
 /// # Errors
 /// [`ExperimentError::Source`], [`ExperimentError::Encode`], or a stop.
-pub fn mine(work: &Workplace<'_>, collection: &Collection, tasks: &[Task], encoder: Option<&OpenEncoder>, how: &MineStage) -> Result<Mined> {
+pub fn mine(
+    work: &Workplace<'_>,
+    collection: &Collection,
+    tasks: &[Task],
+    encoder: Option<&OpenEncoder>,
+    how: &MineStage,
+) -> Result<Mined> {
     let row = negatives::named(&how.source)?;
     let needs_vectors = row.needs == negatives::Needs::Vectors;
     // Settings that do not touch this source are no part of its key.
@@ -198,7 +207,9 @@ pub fn mine(work: &Workplace<'_>, collection: &Collection, tasks: &[Task], encod
     };
     let rules: Vec<&str> = crate::filter::TABLE.iter().map(|rule| rule.name).collect();
     let settings = json!({"source": how.source, "mine": how.mine, "filters": rules, "own": settings});
-    let mut stage = Provenance::new("mine", settings).input("corpus", collection.corpus_digest()?).input("tasks", digest_of_tasks(tasks));
+    let mut stage = Provenance::new("mine", settings)
+        .input("corpus", collection.corpus_digest()?)
+        .input("tasks", digest_of_tasks(tasks));
     let encoder = if needs_vectors { Some(encoder.ok_or(ExperimentError::NeedsEncoder(row.name))?) } else { None };
     if let Some(encoder) = encoder {
         stage = stage.input("encoder", encoder.digest.clone());
@@ -213,7 +224,14 @@ pub fn mine(work: &Workplace<'_>, collection: &Collection, tasks: &[Task], encod
             None => (None, None),
         };
         let filters = Filters::all();
-        let inputs = Inputs { corpus: &collection.corpus, filters: &filters, settings: how.mine, bm25: how.bm25, seed: how.seed, dense: searcher };
+        let inputs = Inputs {
+            corpus: &collection.corpus,
+            filters: &filters,
+            settings: how.mine,
+            bm25: how.bm25,
+            seed: how.seed,
+            dense: searcher,
+        };
         let mut source = row.make(inputs)?;
         let mut candidates: Vec<Candidate> = Vec::new();
         work.watch.begin(&format!("mine {}", how.source), tasks.len() as u64, "queries");
@@ -253,13 +271,17 @@ pub fn counts_of(stored: &Stored) -> Result<serde_json::Value> {
     let path = stored.file("provenance.json");
     let text = std::fs::read_to_string(&path).map_err(crate::data::Error::io("read", &path))?;
     let provenance: Provenance = serde_json::from_str(&text).map_err(|error| {
-        crate::data::Error::from(crate::data::Fault::new(&path, "provenance of a stage", error.to_string()).hint("remove this folder of the store to have it made anew"))
+        crate::data::Error::from(
+            crate::data::Fault::new(&path, "provenance of a stage", error.to_string())
+                .hint("remove this folder of the store to have it made anew"),
+        )
     })?;
     Ok(provenance.counts)
 }
 
 pub(super) fn to_json(value: &impl Serialize) -> Result<serde_json::Value> {
-    serde_json::to_value(value).map_err(|error| ExperimentError::Data(crate::data::Error::io("encode", Path::new("counts"))(error.into())))
+    serde_json::to_value(value)
+        .map_err(|error| ExperimentError::Data(crate::data::Error::io("encode", Path::new("counts"))(error.into())))
 }
 
 /// A trained encoder in the store.
@@ -274,7 +296,13 @@ pub struct TrainedEncoder {
 ///
 /// # Errors
 /// [`ExperimentError::Train`], or a stop.
-pub fn train(work: &Workplace<'_>, base: &Path, instances: &Path, settings: &TrainSettings, seed: Seed) -> Result<TrainedEncoder> {
+pub fn train(
+    work: &Workplace<'_>,
+    base: &Path,
+    instances: &Path,
+    settings: &TrainSettings,
+    seed: Seed,
+) -> Result<TrainedEncoder> {
     let stage = Provenance::new("train", json!({"train": settings, "seed": seed, "device": work.device_name}))
         .input("encoder", BiEncoder::digest(base)?)
         .input("instances", Digest::of_file(instances)?);
@@ -289,7 +317,8 @@ pub fn train(work: &Workplace<'_>, base: &Path, instances: &Path, settings: &Tra
         let trainer = Trainer { settings, seed, checkpoint: checkpoint.clone() };
         let trained = trainer.train(&encoder, &records, work.watch)?;
         jsonl::write(&folder.join("steps.jsonl"), &trained.steps)?;
-        provenance.counts = json!({"instances": records.len(), "steps": trained.steps.len(), "truncated": trained.truncated});
+        provenance.counts =
+            json!({"instances": records.len(), "steps": trained.steps.len(), "truncated": trained.truncated});
         let place = folder.join("encoder");
         std::fs::create_dir_all(&place).map_err(crate::data::Error::io("create", &place))?;
         // Training may cut texts shorter than the encoder does; the saved one keeps its own length.
@@ -303,7 +332,8 @@ pub fn train(work: &Workplace<'_>, base: &Path, instances: &Path, settings: &Tra
 }
 
 fn card(provenance: &Provenance) -> Result<String> {
-    let text = serde_json::to_string_pretty(provenance).map_err(|error| crate::data::Error::io("encode", Path::new("card"))(error.into()))?;
+    let text = serde_json::to_string_pretty(provenance)
+        .map_err(|error| crate::data::Error::io("encode", Path::new("card"))(error.into()))?;
     Ok(format!(
         "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n---\n# A dense retriever trained on hard negatives\n\nTrained by {}. Load it with `SentenceTransformer(\"this folder\")`.\n\nWhat it was made from:\n\n```json\n{text}\n```\n",
         provenance.program
@@ -331,7 +361,13 @@ pub struct Scored {
 ///
 /// # Errors
 /// [`ExperimentError::Encode`], [`ExperimentError::Retrieve`], or a stop.
-pub fn score(work: &Workplace<'_>, encoder: &OpenEncoder, collection: &Collection, split: &str, how: &EvalStage) -> Result<Scored> {
+pub fn score(
+    work: &Workplace<'_>,
+    encoder: &OpenEncoder,
+    collection: &Collection,
+    split: &str,
+    how: &EvalStage,
+) -> Result<Scored> {
     let stage = Provenance::new("eval", json!({"split": split, "eval": how, "device": work.device_name}))
         .input("encoder", encoder.digest.clone())
         .input("corpus", collection.corpus_digest()?)
@@ -362,15 +398,22 @@ pub fn search_bm25(collection: &Collection, queries: &[Query], k: usize, setting
 }
 
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_vec_pretty(value).map_err(|error| crate::data::Error::io("encode", path)(error.into()))?;
+    let text =
+        serde_json::to_vec_pretty(value).map_err(|error| crate::data::Error::io("encode", path)(error.into()))?;
     atomic::write_file(path, |out| {
-        out.write_all(&text).and_then(|()| out.write_all(b"\n")).map_err(|e| crate::data::Error::io("write", path)(e).into())
+        out.write_all(&text)
+            .and_then(|()| out.write_all(b"\n"))
+            .map_err(|e| crate::data::Error::io("write", path)(e).into())
     })
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let text = std::fs::read_to_string(path).map_err(crate::data::Error::io("read", path))?;
     serde_json::from_str(&text).map_err(|error| {
-        crate::data::Error::from(crate::data::Fault::new(path, "a file of this program", error.to_string()).hint("remove this folder of the store to have it made anew")).into()
+        crate::data::Error::from(
+            crate::data::Fault::new(path, "a file of this program", error.to_string())
+                .hint("remove this folder of the store to have it made anew"),
+        )
+        .into()
     })
 }

@@ -55,7 +55,11 @@ pub fn page(outcome: &Outcome) -> String {
     }
     examples(&mut html, outcome);
     let provenance = serde_json::to_string_pretty(&outcome.provenance).unwrap_or_default();
-    let _ = write!(html, "<h2>Provenance</h2>\n<details><summary>Inputs, settings and program</summary><pre>{}</pre></details>\n</html>\n", escape(&provenance));
+    let _ = write!(
+        html,
+        "<h2>Provenance</h2>\n<details><summary>Inputs, settings and program</summary><pre>{}</pre></details>\n</html>\n",
+        escape(&provenance)
+    );
     html
 }
 
@@ -71,7 +75,8 @@ fn scores(html: &mut String, outcome: &Outcome) {
     }
     html.push_str("<th>Note</tr>\n<tr><td>un-tuned<td class=\"soft\">-");
     for metric in &outcome.metrics {
-        let _ = write!(html, "<td class=\"number\">{:.4}<td>", outcome.untuned.get(metric).copied().unwrap_or_default());
+        let _ =
+            write!(html, "<td class=\"number\">{:.4}<td>", outcome.untuned.get(metric).copied().unwrap_or_default());
     }
     html.push_str("<td></tr>\n");
     for arm in &outcome.arms {
@@ -81,9 +86,17 @@ fn scores(html: &mut String, outcome: &Outcome) {
                 html.push_str("<td><td>");
                 continue;
             };
-            let spread = if summary.values.len() > 1 { format!(" <span class=\"soft\">± {:.4}</span>", summary.deviation) } else { String::new() };
+            let spread = if summary.values.len() > 1 {
+                format!(" <span class=\"soft\">± {:.4}</span>", summary.deviation)
+            } else {
+                String::new()
+            };
             let class = if summary.difference >= 0.0 { "up" } else { "down" };
-            let _ = write!(html, "<td class=\"number\">{:.4}{spread}<td class=\"number {class}\">{:+.4}", summary.mean, summary.difference);
+            let _ = write!(
+                html,
+                "<td class=\"number\">{:.4}{spread}<td class=\"number {class}\">{:+.4}",
+                summary.mean, summary.difference
+            );
         }
         let _ = writeln!(html, "<td class=\"soft\">{}</tr>", escape(&arm.note));
     }
@@ -112,11 +125,26 @@ fn dots(outcome: &Outcome, metric: &str) -> String {
     for (row, arm) in outcome.arms.iter().enumerate() {
         let Some(summary) = arm.scores.get(metric) else { continue };
         let (y, mean) = (y(row), x(summary.mean));
-        let _ = write!(svg, "<text x=\"0\" y=\"{:.1}\">{}</text><line x1=\"{left}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\" stroke=\"var(--line)\"/>", y + 4.0, escape(&arm.name), 900.0 - right);
+        let _ = write!(
+            svg,
+            "<text x=\"0\" y=\"{:.1}\">{}</text><line x1=\"{left}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\" stroke=\"var(--line)\"/>",
+            y + 4.0,
+            escape(&arm.name),
+            900.0 - right
+        );
         for value in &summary.values {
-            let _ = write!(svg, "<circle cx=\"{:.1}\" cy=\"{y}\" r=\"5\" fill=\"var(--dot)\" fill-opacity=\".65\"><title>{value:.4}</title></circle>", x(*value));
+            let _ = write!(
+                svg,
+                "<circle cx=\"{:.1}\" cy=\"{y}\" r=\"5\" fill=\"var(--dot)\" fill-opacity=\".65\"><title>{value:.4}</title></circle>",
+                x(*value)
+            );
         }
-        let _ = write!(svg, "<line x1=\"{mean:.1}\" x2=\"{mean:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"var(--ink)\" stroke-width=\"2\"/>", y - 9.0, y + 9.0);
+        let _ = write!(
+            svg,
+            "<line x1=\"{mean:.1}\" x2=\"{mean:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"var(--ink)\" stroke-width=\"2\"/>",
+            y - 9.0,
+            y + 9.0
+        );
     }
     svg + "</svg>\n"
 }
@@ -124,16 +152,26 @@ fn dots(outcome: &Outcome, metric: &str) -> String {
 /// The loss of each arm over the steps, smoothed over a twentieth of them.
 #[expect(clippy::cast_precision_loss, reason = "coordinates")]
 fn curves(outcome: &Outcome) -> String {
-    let arms: Vec<(&ArmOutcome, Vec<f32>)> = outcome.arms.iter().filter(|arm| arm.losses.len() > 1).map(|arm| (arm, smooth(&arm.losses))).collect();
+    let arms: Vec<(&ArmOutcome, Vec<f32>)> =
+        outcome.arms.iter().filter(|arm| arm.losses.len() > 1).map(|arm| (arm, smooth(&arm.losses))).collect();
     let highest = arms.iter().flat_map(|(_, line)| line).copied().fold(f32::MIN_POSITIVE, f32::max);
     let mut svg = String::from("<svg viewBox=\"0 0 900 260\" role=\"img\">");
-    let _ = write!(svg, "<line x1=\"40\" x2=\"760\" y1=\"230\" y2=\"230\" stroke=\"var(--line)\"/><text class=\"soft\" x=\"0\" y=\"20\">{highest:.2}</text><text class=\"soft\" x=\"0\" y=\"234\">0</text>");
+    let _ = write!(
+        svg,
+        "<line x1=\"40\" x2=\"760\" y1=\"230\" y2=\"230\" stroke=\"var(--line)\"/><text class=\"soft\" x=\"0\" y=\"20\">{highest:.2}</text><text class=\"soft\" x=\"0\" y=\"234\">0</text>"
+    );
     for (index, (arm, line)) in arms.iter().enumerate() {
         let hue = index * 360 / arms.len();
         let points: Vec<String> = line
             .iter()
             .enumerate()
-            .map(|(step, loss)| format!("{:.1},{:.1}", 40.0 + 720.0 * step as f32 / (line.len() - 1) as f32, 230.0 - 214.0 * loss / highest))
+            .map(|(step, loss)| {
+                format!(
+                    "{:.1},{:.1}",
+                    40.0 + 720.0 * step as f32 / (line.len() - 1) as f32,
+                    230.0 - 214.0 * loss / highest
+                )
+            })
             .collect();
         let _ = write!(
             svg,
@@ -159,7 +197,12 @@ fn examples(html: &mut String, outcome: &Outcome) {
     }
     html.push_str("<h2>What the sources offer</h2>\n");
     for example in &outcome.examples {
-        let _ = write!(html, "<details open><summary><b>{}</b></summary><p class=\"soft\">positive</p><blockquote>{}</blockquote>", escape(&example.query), escape(&example.positive));
+        let _ = write!(
+            html,
+            "<details open><summary><b>{}</b></summary><p class=\"soft\">positive</p><blockquote>{}</blockquote>",
+            escape(&example.query),
+            escape(&example.positive)
+        );
         for (source, text) in &example.negatives {
             let _ = write!(html, "<p class=\"soft\">{}</p><blockquote>{}</blockquote>", escape(source), escape(text));
         }

@@ -76,7 +76,8 @@ impl TokenizedInstances {
         let ids = |place: usize| self.ids[place].as_slice();
         let queries = batch.iter().map(|&b| ids(self.instances[b].query));
         let positives = batch.iter().map(|&b| ids(self.instances[b].passages[0].0));
-        let negatives = batch.iter().flat_map(|&b| self.instances[b].passages[1..].iter().map(|&(place, _)| ids(place)));
+        let negatives =
+            batch.iter().flat_map(|&b| self.instances[b].passages[1..].iter().map(|&(place, _)| ids(place)));
         queries.chain(positives).chain(negatives).collect()
     }
 
@@ -117,7 +118,8 @@ mod tests {
 
     #[test]
     fn an_epoch_holds_every_instance_once_and_epochs_differ() {
-        let epoch = |number: usize| -> Vec<usize> { (0..4).flat_map(|s| members(10, 3, number * 4 + s, Seed(7))).collect() };
+        let epoch =
+            |number: usize| -> Vec<usize> { (0..4).flat_map(|s| members(10, 3, number * 4 + s, Seed(7))).collect() };
         let mut sorted = epoch(0);
         sorted.sort_unstable();
         assert_eq!(sorted, (0..10).collect::<Vec<_>>());

@@ -31,7 +31,11 @@ pub(super) fn load(place: &Path, encoder: &BiEncoder) -> Result<Option<Position>
     let steps: Vec<StepRecord> = jsonl::read(&place.join("steps.jsonl"))?;
     let mut weights = candle_core::safetensors::load(place.join("weights.safetensors"), encoder.device())?;
     let moments = candle_core::safetensors::load(place.join("moments.safetensors"), encoder.device())?;
-    let broken = || Error::from(Fault::new(place, "a whole checkpoint", "one that lacks tensors").hint("remove it to train from the start"));
+    let broken = || {
+        Error::from(
+            Fault::new(place, "a whole checkpoint", "one that lacks tensors").hint("remove it to train from the start"),
+        )
+    };
     for (name, variable) in encoder.parameters().iter() {
         variable.set(&weights.remove(name).ok_or_else(broken)?)?;
     }

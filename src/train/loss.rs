@@ -16,7 +16,12 @@ impl Comparisons {
     /// (C = B + B·H). `forbidden(query, column)` says that the column's passage is known to answer the query: it is
     /// then never its negative.
     #[must_use]
-    pub fn new(instances: usize, negatives: usize, in_batch: InBatch, forbidden: impl Fn(usize, usize) -> bool) -> Self {
+    pub fn new(
+        instances: usize,
+        negatives: usize,
+        in_batch: InBatch,
+        forbidden: impl Fn(usize, usize) -> bool,
+    ) -> Self {
         let columns = instances * (1 + negatives);
         let mut compared = Vec::with_capacity(instances * columns);
         for query in 0..instances {
@@ -61,10 +66,16 @@ mod tests {
     use super::*;
     use candle_core::{Device, Var};
 
+    #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
+    fn narrow(value: f64) -> f32 {
+        value as f32
+    }
+
     fn reference(queries: &[[f64; 2]], passages: &[[f64; 2]], compared: &dyn Fn(usize, usize) -> bool, t: f64) -> f64 {
         let dot = |a: &[f64; 2], b: &[f64; 2]| a[0] * b[0] + a[1] * b[1];
         let losses = queries.iter().enumerate().map(|(i, q)| {
-            let sum: f64 = passages.iter().enumerate().filter(|&(c, _)| compared(i, c)).map(|(_, p)| (dot(q, p) / t).exp()).sum();
+            let sum: f64 =
+                passages.iter().enumerate().filter(|&(c, _)| compared(i, c)).map(|(_, p)| (dot(q, p) / t).exp()).sum();
             -((dot(q, &passages[i]) / t).exp() / sum).ln()
         });
         losses.sum::<f64>() / 2.0
@@ -73,8 +84,11 @@ mod tests {
     #[test]
     fn the_loss_is_the_formula_for_every_kind_of_comparison() -> Result<()> {
         let (q, p) = ([[0.6, 0.8], [1.0, 0.0]], [[0.5, 0.2], [0.3, -0.4], [0.9, 0.1], [-0.2, 0.7]]);
-        let tensor = |rows: &[[f64; 2]]| Tensor::from_vec(rows.concat(), (rows.len(), 2), &Device::Cpu)?.to_dtype(candle_core::DType::F32);
-        let kinds: [(InBatch, fn(usize, usize) -> bool); 3] = [
+        let tensor = |rows: &[[f64; 2]]| {
+            Tensor::from_vec(rows.concat(), (rows.len(), 2), &Device::Cpu)?.to_dtype(candle_core::DType::F32)
+        };
+        type Compared = fn(usize, usize) -> bool;
+        let kinds: [(InBatch, Compared); 3] = [
             (InBatch::None, |q, c| c == q || c == q + 2),
             (InBatch::Positives, |q, c| c < 2 || c == q + 2),
             (InBatch::All, |_, _| true),
@@ -98,13 +112,14 @@ mod tests {
         let comparisons = Comparisons::new(2, 1, InBatch::All, |_, _| false);
         let queries = Tensor::new(&[[0.6f64, 0.8], [1.0, 0.0]], &Device::Cpu)?.to_dtype(candle_core::DType::F32)?;
         let loss_of = |values: &[f64]| -> Result<(Var, Tensor)> {
-            let rows: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+            let rows: Vec<f32> = values.iter().map(|&v| narrow(v)).collect();
             let passages = Var::from_vec(rows, (4, 2), &Device::Cpu)?;
             let loss = info_nce(&queries, passages.as_tensor(), &comparisons, 0.5)?;
             Ok((passages, loss))
         };
         let (passages, loss) = loss_of(&values)?;
-        let gradient: Vec<f32> = loss.backward()?.get(&passages).map_or_else(|| Ok(vec![]), |g| g.flatten_all()?.to_vec1())?;
+        let gradient: Vec<f32> =
+            loss.backward()?.get(&passages).map_or_else(|| Ok(vec![]), |g| g.flatten_all()?.to_vec1())?;
         assert_eq!(gradient.len(), values.len());
         for (index, &slope) in gradient.iter().enumerate() {
             let shifted = |by: f64| -> Result<f64> {

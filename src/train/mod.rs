@@ -31,7 +31,9 @@ pub enum TrainError {
     #[error("no training instances\n  hint: an earlier stage kept nothing; look at its report of drops")]
     NoInstances,
     /// Instances with different numbers of negatives.
-    #[error("query {query} has {found} negatives where the first instance has {expected}\n  hint: make the instances with `nearmiss mix`, which gives every one the same number")]
+    #[error(
+        "query {query} has {found} negatives where the first instance has {expected}\n  hint: make the instances with `nearmiss mix`, which gives every one the same number"
+    )]
     Uneven {
         /// The query.
         query: String,
@@ -52,7 +54,9 @@ pub enum TrainError {
     #[error("the loss gave no gradient for the vectors")]
     Detached,
     /// Training diverged.
-    #[error("step {step}: loss {loss}, gradient norm {gradient_norm}\n  hint: lower learning_rate or raise temperature; the last checkpoint is kept")]
+    #[error(
+        "step {step}: loss {loss}, gradient norm {gradient_norm}\n  hint: lower learning_rate or raise temperature; the last checkpoint is kept"
+    )]
     NotFinite {
         /// Step, from 1.
         step: usize,

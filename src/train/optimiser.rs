@@ -31,7 +31,13 @@ impl AdamW {
     ///
     /// # Errors
     /// candle's.
-    pub fn step(&mut self, parameters: &Parameters, gradients: &[Tensor], learning_rate: f64, weight_decay: f64) -> Result<()> {
+    pub fn step(
+        &mut self,
+        parameters: &Parameters,
+        gradients: &[Tensor],
+        learning_rate: f64,
+        weight_decay: f64,
+    ) -> Result<()> {
         self.steps += 1;
         let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
         let (correction_1, correction_2) = (1.0 - BETA_1.powi(steps), 1.0 - BETA_2.powi(steps));
@@ -74,7 +80,7 @@ impl AdamW {
 
 /// Biases and norms are not pulled towards 0 (as BERT and its successors were trained).
 fn decays(name: &str) -> bool {
-    !name.ends_with(".bias") && !name.contains("LayerNorm")
+    name.rsplit('.').next() != Some("bias") && !name.contains("LayerNorm")
 }
 
 /// Global L2 norm of the gradients before clipping; scales them to `settings.max_gradient_norm` where it is larger.
@@ -106,7 +112,8 @@ mod tests {
     #[test]
     fn two_steps_are_those_of_pytorch() -> Result<()> {
         let wanted = [("w.weight".to_owned(), Shape::from(2))];
-        let parameters = Parameters::fresh(&wanted, &Device::Cpu, |_, _| vec![1.0, -2.0]).map_err(candle_core::Error::wrap)?;
+        let parameters =
+            Parameters::fresh(&wanted, &Device::Cpu, |_, _| vec![1.0, -2.0]).map_err(candle_core::Error::wrap)?;
         let mut optimiser = AdamW::new(&parameters)?;
         for gradient in [[0.5f32, -1.0], [0.1, 0.3]] {
             optimiser.step(&parameters, &[Tensor::new(&gradient, &Device::Cpu)?], 0.1, 0.01)?;

@@ -68,14 +68,37 @@ impl TrainSettings {
             ("epochs", self.epochs > 0, "1 or more", self.epochs.to_string()),
             ("batch_size", self.batch_size > 0, "1 or more", self.batch_size.to_string()),
             ("learning_rate", positive(self.learning_rate), "a number above 0", self.learning_rate.to_string()),
-            ("warmup_share", (0.0..=1.0).contains(&self.warmup_share), "a share from 0 to 1", self.warmup_share.to_string()),
-            ("weight_decay", self.weight_decay >= 0.0 && self.weight_decay.is_finite(), "0 or more", self.weight_decay.to_string()),
-            ("max_gradient_norm", positive(self.max_gradient_norm), "a number above 0", self.max_gradient_norm.to_string()),
+            (
+                "warmup_share",
+                (0.0..=1.0).contains(&self.warmup_share),
+                "a share from 0 to 1",
+                self.warmup_share.to_string(),
+            ),
+            (
+                "weight_decay",
+                self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
+                "0 or more",
+                self.weight_decay.to_string(),
+            ),
+            (
+                "max_gradient_norm",
+                positive(self.max_gradient_norm),
+                "a number above 0",
+                self.max_gradient_norm.to_string(),
+            ),
             ("temperature", positive(self.temperature), "a number above 0", self.temperature.to_string()),
-            ("max_length", self.max_length == 0 || self.max_length >= 3, "0 or at least 3 tokens", self.max_length.to_string()),
+            (
+                "max_length",
+                self.max_length == 0 || self.max_length >= 3,
+                "0 or at least 3 tokens",
+                self.max_length.to_string(),
+            ),
             ("checkpoint_every", self.checkpoint_every > 0, "1 or more", self.checkpoint_every.to_string()),
         ];
-        checks.into_iter().find(|(_, holds, ..)| !holds).map_or(Ok(()), |(key, _, expected, found)| Err((key, expected, found)))
+        checks
+            .into_iter()
+            .find(|(_, holds, ..)| !holds)
+            .map_or(Ok(()), |(key, _, expected, found)| Err((key, expected, found)))
     }
 
     /// Learning rate of `step` (from 0) of `total`: linear warm-up, then linear decay to 0 after the last step.
@@ -84,7 +107,8 @@ impl TrainSettings {
     pub fn learning_rate_at(&self, step: usize, total: usize) -> f64 {
         let warmup = (self.warmup_share * total as f64).ceil();
         let step = step as f64 + 1.0;
-        let share = if step <= warmup { step / warmup } else { (total as f64 + 1.0 - step) / (total as f64 + 1.0 - warmup) };
+        let share =
+            if step <= warmup { step / warmup } else { (total as f64 + 1.0 - step) / (total as f64 + 1.0 - warmup) };
         self.learning_rate * share.clamp(0.0, 1.0)
     }
 }

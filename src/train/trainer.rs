@@ -106,7 +106,12 @@ impl Trainer<'_> {
     }
 
     /// Loss of the batch, and the gradient of every variable in name order, where it has one.
-    fn gradients(&self, encoder: &BiEncoder, texts: &TokenizedInstances, batch: &[usize]) -> Result<(f32, Vec<Option<Tensor>>)> {
+    fn gradients(
+        &self,
+        encoder: &BiEncoder,
+        texts: &TokenizedInstances,
+        batch: &[usize],
+    ) -> Result<(f32, Vec<Option<Tensor>>)> {
         let device = encoder.device();
         let sequences = texts.sequences(batch);
         let lengths: Vec<usize> = sequences.iter().map(|s| s.len()).collect();
@@ -124,8 +129,9 @@ impl Trainer<'_> {
         }
         let select = |places: &[u32]| rows.as_tensor().index_select(&Tensor::new(places, device)?, 0);
         let (queries, passages) = row_of.split_at(batch.len());
-        let comparisons =
-            Comparisons::new(batch.len(), texts.negatives, self.settings.in_batch, |query, column| texts.answers(batch, query, column));
+        let comparisons = Comparisons::new(batch.len(), texts.negatives, self.settings.in_batch, |query, column| {
+            texts.answers(batch, query, column)
+        });
         let loss = info_nce(&select(queries)?, &select(passages)?, &comparisons, self.settings.temperature)?;
         let of_rows = loss.backward()?;
         let of_rows = of_rows.get(rows.as_tensor()).ok_or(TrainError::Detached)?.detach();

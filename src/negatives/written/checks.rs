@@ -38,8 +38,8 @@ impl Ask {
     #[must_use]
     pub fn new(query: &str, positives: Vec<String>, settings: &WrittenSettings) -> Self {
         let positive_words = positives.first().map_or(0, |text| words(text).len());
-        let least = portion(positive_words, settings.min_length_ratio).max(1);
         let most = portion(positive_words, settings.max_length_ratio).max(ALWAYS_ALLOWED);
+        let least = portion(positive_words, settings.min_length_ratio).clamp(1, most);
         Self {
             query: query.to_owned(),
             positives,

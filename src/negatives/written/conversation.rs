@@ -106,8 +106,9 @@ impl Writing {
     /// that writing always ends.
     fn schema(&self) -> Value {
         let characters = self.ask.positives.first().map_or(0, |text| text.chars().count());
-        let least = portion(characters, self.settings.min_length_ratio / SLACK).max(1);
-        let most = portion(characters, self.settings.max_length_ratio * SLACK).max(ALWAYS_ALLOWED);
+        let cap = self.settings.max_characters as usize;
+        let most = portion(characters, self.settings.max_length_ratio * SLACK).max(ALWAYS_ALLOWED).min(cap);
+        let least = portion(characters, self.settings.min_length_ratio / SLACK).clamp(1, most);
         let text = json!({ "type": "string", "minLength": least, "maxLength": most });
         let negative = json!({
             "type": "object", "properties": { "text": text }, "required": ["text"], "additionalProperties": false,

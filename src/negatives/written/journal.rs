@@ -88,7 +88,9 @@ pub struct Summary {
 impl fmt::Display for Summary {
     /// "800 requests: 640 accepted (500 at once), 160 given up (3 copy, 157 length); 1280 negatives; defects: ..."
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |counts: &BTreeMap<String, u64>| counts.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", ");
+        let list = |counts: &BTreeMap<String, u64>| {
+            counts.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", ")
+        };
         write!(f, "{} requests: {} accepted ({} at once)", self.requests, self.accepted, self.accepted_at_once)?;
         if !self.given_up.is_empty() {
             write!(f, ", {} given up ({})", self.given_up.values().sum::<u64>(), list(&self.given_up))?;
@@ -97,7 +99,11 @@ impl fmt::Display for Summary {
         if !self.defects.is_empty() {
             write!(f, "; defects of single replies: {}", list(&self.defects))?;
         }
-        write!(f, "; {} tokens read ({} from the cache), {} written", self.tokens_in, self.tokens_reused, self.tokens_out)
+        write!(
+            f,
+            "; {} tokens read ({} from the cache), {} written",
+            self.tokens_in, self.tokens_reused, self.tokens_out
+        )
     }
 }
 

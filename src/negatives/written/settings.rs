@@ -24,6 +24,9 @@ pub struct WrittenSettings {
     pub min_length_ratio: f64,
     /// Most words, in proportion to the positive's, 1 to 10, default 2. Twelve words are always allowed.
     pub max_length_ratio: f64,
+    /// Most characters whatever the positive's length, 80 and up, default 4000; the schema ends a longer one there.
+    /// Lower: requests are cheaper, and length gives negatives away where positives are longer.
+    pub max_characters: u32,
     /// Largest share of a negative's word 5-grams that may stand in a positive, above 0 to 1, default 0.8.
     /// Higher: copies, which are false negatives, pass. Lower: near misses are refused.
     pub max_copied_share: f64,
@@ -57,6 +60,7 @@ impl Default for WrittenSettings {
             attempts: 2,
             min_length_ratio: 0.5,
             max_length_ratio: 2.0,
+            max_characters: 4000,
             max_copied_share: 0.8,
             max_tokens: 1024,
             sampling: Sampling::default(),
@@ -90,6 +94,9 @@ impl WrittenSettings {
         }
         if !(1.0..=10.0).contains(&self.max_length_ratio) {
             return outside("max_length_ratio", "1 to 10", self.max_length_ratio);
+        }
+        if self.max_characters < 80 {
+            return outside("max_characters", "80 and up", whole(self.max_characters));
         }
         if !(self.max_copied_share > 0.0 && self.max_copied_share <= 1.0) {
             return outside("max_copied_share", "above 0, at most 1", self.max_copied_share);
