@@ -64,13 +64,13 @@ pub struct Fault {
 
 impl Fault {
     /// A defect of a whole file or folder; add the line, key and hint that are known.
-    pub fn new(file: &Path, expected: impl Into<Box<str>>, found: impl Into<Box<str>>) -> Self {
+    pub fn new(file: &Path, expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self {
             file: file.to_owned(),
             line: None,
             key: None,
-            expected: expected.into(),
-            found: found.into(),
+            expected: expected.into().into_boxed_str(),
+            found: found.into().into_boxed_str(),
             hint: None,
         }
     }
