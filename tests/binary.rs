@@ -249,7 +249,7 @@ fn what_is_wrong_with_the_input_is_said_with_place_and_remedy() -> Outcome {
     fs::copy(folder.join("data/qrels/test.tsv"), folder.join("broken/qrels/test.tsv"))?;
     assert_eq!(
         fail(folder, &["search", "--data", "broken", "--split", "test", "--retriever", "bm25", "--out", "x.trec"])?,
-        "error: broken/corpus.jsonl:7: expected one JSON object a line, found \"{\\\"_id\\\": \\\"green-bird\" (EOF while parsing a string at line 1 column 20)\n  hint: each line must hold one whole object; a line break inside a string is written \\n\n"
+        "error: broken/corpus.jsonl:7: expected one JSON object a line, found \"{\\\"_id\\\": \\\"green-bird\\\"\" (EOF while parsing an object at line 1 column 20)\n  hint: each line must hold one whole object; a line break inside a string is written \\n\n"
     );
 
     fs::write(folder.join("typo.toml"), RECIPE.replace("seeds = [1, 2]", "seed = [1, 2]"))?;
@@ -286,4 +286,4 @@ fn what_is_wrong_with_the_input_is_said_with_place_and_remedy() -> Outcome {
     Ok(())
 }
 
-const CORRUPT_GGUF: &str = "error: model.gguf: expected\n";
+const CORRUPT_GGUF: &str = "error: model.gguf: expected 8 more bytes for the number of keys, found 1 at byte 16\n  hint: the file is cut off: download or copy it again\n";

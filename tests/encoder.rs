@@ -83,12 +83,14 @@ fn a_text_has_the_same_vector_alone_in_a_batch_and_in_blocks() -> Result<(), Box
     Ok(())
 }
 
+/// Gradients by variable.
+type Gradients = Vec<(String, Vec<f32>)>;
+
 #[test]
 fn both_kernels_give_every_variable_the_same_gradient() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("encoder");
     fresh(&path)?;
-    type Gradients = Vec<(String, Vec<f32>)>;
     let gradients = |kernels| -> Result<Gradients, Box<dyn Error>> {
         let encoder = BiEncoder::open_with(&path, &Device::Cpu, kernels)?;
         let sequences = encoder.tokenize(&TEXTS, Role::Document)?.ids;

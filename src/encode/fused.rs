@@ -185,7 +185,6 @@ impl CustomOp2 for LayerNormParameters {
 }
 
 /// `e^x` within 2 units in the last place for `x` up to 88; 0 below -87 (Cephes' polynomial).
-#[expect(clippy::inline_always, reason = "must be compiled for the caller's instruction set")]
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
@@ -387,7 +386,7 @@ mod tests {
             let store = (form(&x, &weight, &bias)? * &x)?.sum_all()?.backward()?;
             let mut all = Vec::new();
             for variable in [&weight, &bias] {
-                all.extend(store.get(variable).map_or_else(|| Ok(vec![]), |g| g.to_vec1::<f32>())?);
+                all.extend(store.get(variable).map_or_else(|| Ok(vec![]), Tensor::to_vec1::<f32>)?);
             }
             Ok(all)
         };

@@ -66,6 +66,8 @@ mod tests {
     use super::*;
     use candle_core::{Device, Var};
 
+    type Compared = fn(usize, usize) -> bool;
+
     #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
     fn narrow(value: f64) -> f32 {
         value as f32
@@ -87,7 +89,6 @@ mod tests {
         let tensor = |rows: &[[f64; 2]]| {
             Tensor::from_vec(rows.concat(), (rows.len(), 2), &Device::Cpu)?.to_dtype(candle_core::DType::F32)
         };
-        type Compared = fn(usize, usize) -> bool;
         let kinds: [(InBatch, Compared); 3] = [
             (InBatch::None, |q, c| c == q || c == q + 2),
             (InBatch::Positives, |q, c| c < 2 || c == q + 2),
