@@ -259,11 +259,11 @@ fn what_is_wrong_with_the_input_is_said_with_place_and_remedy() -> Outcome {
 
     let mut weights =
         candle_core::safetensors::load(folder.join("encoder/model.safetensors"), &candle_core::Device::Cpu)?;
-    weights.remove("encoder.layer.0.attention.self.key.weight");
+    weights.remove("embeddings.LayerNorm.weight");
     candle_core::safetensors::save(&weights, folder.join("encoder/model.safetensors"))?;
     assert_eq!(
         fail(folder, &["run", "recipe.toml"])?,
-        "error: encoder/model.safetensors: `encoder.layer.0.attention.self.key.weight`: expected this tensor, found no such tensor\n  hint: the nearest name in the file is encoder.layer.0.attention.self.query.weight; is it a BERT encoder's file?\n"
+        "error: encoder/model.safetensors: `embeddings.LayerNorm.weight`: expected this tensor, found no such tensor\n  hint: the nearest name in the file is embeddings.LayerNorm.bias; is it a BERT encoder's file?\n"
     );
 
     fs::write(folder.join("model.gguf"), b"GGUF\x03\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x02")?;

@@ -111,7 +111,7 @@ impl FreshEncoder {
     /// weights drawn from a normal distribution of deviation 0.02 (BERT's own initialisation).
     ///
     /// # Errors
-    /// [`EncodeError`] when the vocabulary cannot be learned or the folder not be written.
+    /// [`super::EncodeError`] when the vocabulary cannot be learned or the folder not be written.
     pub fn write(&self, texts: &[String], into: &Path) -> Result<()> {
         atomic::write_folder(into, |folder| {
             let vocab_size = tokenizer::make_wordpiece(texts, self.vocabulary, folder)?;

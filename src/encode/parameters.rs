@@ -40,7 +40,10 @@ impl WeightFile {
     }
 
     fn missing(&self, name: &str) -> Fault {
-        let near = self.tensors.keys().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
+        let near = self
+            .tensors
+            .keys()
+            .max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)).then_with(|| b.cmp(a)));
         let fault = Fault::new(&self.path, "this tensor", "no such tensor").key(name);
         match near {
             Some(near) => fault.hint(format!("the nearest name in the file is {near}; is it a BERT encoder's file?")),

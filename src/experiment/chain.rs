@@ -203,18 +203,20 @@ fn prepare(
 
 /// The first three queries, with one negative of each source seen so far.
 fn add_examples(examples: &mut Vec<Example>, records: &[Instance]) {
-    for (place, record) in records.iter().take(3).enumerate() {
-        if examples.len() == place {
-            examples.push(Example {
-                query: record.query.clone(),
-                positive: record.positive.text.clone(),
-                negatives: Vec::new(),
-            });
+    for record in records {
+        let place = examples.iter().position(|example| example.query == record.query).unwrap_or_else(|| {
+            let positive = record.positive.text.clone();
+            examples.push(Example { query: record.query.clone(), positive, negatives: Vec::new() });
+            examples.len() - 1
+        });
+        if place == 3 {
+            examples.pop();
+            return;
         }
-        let example = &mut examples[place];
         for negative in &record.negatives {
-            if !example.negatives.iter().any(|(source, _)| *source == negative.source) {
-                example.negatives.push((negative.source.clone(), negative.text.clone()));
+            let offered = &mut examples[place].negatives;
+            if !offered.iter().any(|(source, _)| *source == negative.source) {
+                offered.push((negative.source.clone(), negative.text.clone()));
             }
         }
     }

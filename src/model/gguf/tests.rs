@@ -1,3 +1,5 @@
+//! The intake check on small files made here: what must pass, what must be refused, and that nothing panics.
+
 use super::*;
 use proptest::prelude::*;
 
