@@ -141,7 +141,9 @@ pub enum Error {
     #[error("this JSON schema cannot be enforced: {0}")]
     Schema(String),
     /// The chat template cannot be used.
-    #[error("chat template: {0}\n  hint: choose one yourself: chat_template = \"chatml\" or \"plain\"")]
+    #[error(
+        "chat template: {0}\n  hint: choose one yourself: --chat-template chatml or plain; in a recipe, chat_template under [engine]"
+    )]
     Template(String),
     /// The logits after `after` tokens are not numbers.
     #[error("the model gives logits that are not finite after {after} tokens\n  hint: its weights are damaged")]
