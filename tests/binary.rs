@@ -252,6 +252,18 @@ fn what_is_wrong_with_the_input_is_said_with_place_and_remedy() -> Outcome {
         "error: broken/corpus.jsonl:7: expected one JSON object a line, found \"{\\\"_id\\\": \\\"green-bird\\\"\" (EOF while parsing an object at line 1 column 20)\n  hint: each line must hold one whole object; a line break inside a string is written \\n\n"
     );
 
+    assert_eq!(
+        fail(folder, &["run", "nothing.toml"])?,
+        "error: nothing.toml: cannot read: No such file or directory (os error 2)\n  hint: check the path; relative paths start at the current folder\n"
+    );
+    fs::write(folder.join("empty.trec"), "")?;
+    assert_eq!(
+        fail(folder, &["eval", "--data", "data", "--split", "test", "--run", "empty.trec"])?,
+        "error: empty.trec: expected a TREC run, found an empty file\n"
+    );
+    let search = ["search", "--data", "data", "--split", "test", "--retriever", "bm25", "--out", "x.trec", "--k", "0"];
+    assert!(fail(folder, &search)?.contains("expected a whole number from 1"));
+
     fs::write(folder.join("typo.toml"), RECIPE.replace("seeds = [1, 2]", "seed = [1, 2]"))?;
     let unknown = fail(folder, &["run", "typo.toml"])?;
     let first_lines = "error: typo.toml:5: `seed`: expected a known key, found no such key\n  hint: did you mean `seeds`? Known here: name, data, encoder, generator, ";

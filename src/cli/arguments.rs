@@ -103,6 +103,11 @@ pub(super) enum Retriever {
     Hnsw,
 }
 
+/// A count that cannot be 0.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "expected a whole number from 1".to_owned())
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Search {
     #[command(flatten)]
@@ -114,7 +119,7 @@ pub(super) struct Search {
     #[arg(long, value_name = "DIR")]
     pub encoder: Option<PathBuf>,
     /// Passages per query.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     pub k: usize,
     /// The run to write.
     #[arg(long, value_name = "FILE.trec")]

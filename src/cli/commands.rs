@@ -327,7 +327,15 @@ fn eval_runs(arguments: &arguments::Eval) -> Result<()> {
     ];
     let mut all = Vec::new();
     for path in &arguments.run {
-        let evaluation = evaluate(&Run::read_trec(path)?, &qrels, &arguments.metrics, SelfHits::Drop);
+        let run = Run::read_trec(path)?;
+        if run.is_empty() {
+            return Err(crate::data::Error::from(Fault::new(path, "a TREC run", "an empty file")).into());
+        }
+        let evaluation = evaluate(&run, &qrels, &arguments.metrics, SelfHits::Drop);
+        if evaluation.missing > 0 {
+            let (missing, all) = (evaluation.missing, evaluation.queries);
+            say(&format!("{}: {missing} of {all} judged queries are not in the run and count 0", path.display()));
+        }
         let value = |metric: &Metric| format!("{:.4}", evaluation.mean[metric]);
         rows.push(std::iter::once(path.display().to_string()).chain(arguments.metrics.iter().map(value)).collect());
         all.push(json!({"run": path, "evaluation": evaluation}));

@@ -12,14 +12,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused.
-    #[error("{}: cannot {action}: {source}{}", path.display(), hint_for(source))]
+    #[error("{}: cannot {action}: {cause}{}", path.display(), hint_for(cause))]
     Io {
         /// What was asked for, as a verb phrase: "read", "write".
         action: &'static str,
         /// The file or folder concerned.
         path: PathBuf,
-        /// The system's answer.
-        source: std::io::Error,
+        /// The system's answer; part of the message, so not its source again.
+        cause: std::io::Error,
     },
     /// The input is there but not what it should be.
     #[error(transparent)]
@@ -33,7 +33,7 @@ impl Error {
     /// Closure for `map_err` on input and output of `path`.
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
+        move |cause| Self::Io { action, path, cause }
     }
 }
 
@@ -43,8 +43,8 @@ impl From<Fault> for Error {
     }
 }
 
-fn hint_for(source: &std::io::Error) -> &'static str {
-    match source.kind() {
+fn hint_for(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
         std::io::ErrorKind::NotFound => "\n  hint: check the path; relative paths start at the current folder",
         std::io::ErrorKind::PermissionDenied => "\n  hint: check the owner and the access rights",
         _ => "",
