@@ -12,13 +12,24 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// [`Error::Io`] when the folder or file cannot be written; whatever `fill` returns.
 pub fn write_file<E: From<Error>>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), E>) -> Result<(), E> {
+    write_with(path, |partial| {
+        let file = File::create(partial).map_err(Error::io("create", partial))?;
+        let mut writer = BufWriter::new(file);
+        fill(&mut writer)?;
+        writer.flush().map_err(Error::io("write", partial))?;
+        Ok(())
+    })
+}
+
+/// As [`write_file`], for writers that make the file themselves: `fill` is given the temporary name.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn write_with<E: From<Error>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
     make_parent(path)?;
     let partial = partial_name(path);
-    let file = File::create(&partial).map_err(Error::io("create", &partial))?;
-    let mut writer = BufWriter::new(file);
-    fill(&mut writer)?;
-    let file = writer.into_inner().map_err(|e| Error::io("write", &partial)(e.into_error()))?;
-    file.sync_all().map_err(Error::io("sync", &partial))?;
+    fill(&partial)?;
+    File::open(&partial).and_then(|file| file.sync_all()).map_err(Error::io("sync", &partial))?;
     fs::rename(&partial, path).map_err(Error::io("rename into", path))?;
     sync_parent(path)?;
     Ok(())

@@ -3,12 +3,11 @@
 //! when asked for. Simple on purpose: the offsets are found anew at each opening; an index
 //! beside the file, for millions of documents, is the place to deepen.
 
-use super::{DocId, Error, Fault, Result, jsonl::Record};
+use super::{DocId, Error, Fault, IdTable, Result, arrays, jsonl::Record};
 use memmap2::Mmap;
 use rayon::prelude::*;
-use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A passage of the corpus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +31,9 @@ impl Document {
 /// All passages of a collection, by row (0-based file order) and by id.
 pub struct Corpus {
     path: PathBuf,
-    map: Mmap,
+    map: Arc<Mmap>,
     spans: Vec<(usize, usize)>,
-    ids: Vec<DocId>,
-    rows: HashMap<DocId, usize>,
+    ids: Arc<IdTable>,
 }
 
 impl Corpus {
@@ -45,14 +43,10 @@ impl Corpus {
     /// [`Error::Io`]; [`Error::Input`] naming the line that is no JSON object, lacks `_id` or
     /// `text`, or repeats an id; or when the file is empty.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io("read", path))?;
-        if file.metadata().map_err(Error::io("read", path))?.len() == 0 {
+        if std::fs::metadata(path).map_err(Error::io("read", path))?.len() == 0 {
             return Err(Fault::new(path, "at least one passage", "an empty file").into());
         }
-        // SAFETY: the map is read-only; a file changed under us by another program gives other
-        // bytes, which every later parse checks as untrusted input.
-        #[expect(unsafe_code, reason = "memory map")]
-        let map = unsafe { Mmap::map(&file) }.map_err(Error::io("map", path))?;
+        let map = arrays::map(path)?;
         let lines = lines_of(&map);
         let parsed: Vec<DocId> = lines
             .par_iter()
@@ -63,18 +57,16 @@ impl Corpus {
                 identifier(&record, DocId::new)
             })
             .collect::<Result<_>>()?;
-        let mut rows = HashMap::with_capacity(parsed.len());
-        for (row, id) in parsed.iter().enumerate() {
-            if let Some(first) = rows.insert(id.clone(), row) {
-                return Err(Fault::new(path, "ids that occur once", format!("{id} again"))
-                    .line(lines[row].2)
-                    .key("_id")
-                    .hint(format!("it stands first in line {}", lines[first].2))
-                    .into());
-            }
+        let ids = IdTable::new(parsed.iter().map(DocId::as_str));
+        if let Some((first, row)) = ids.repeated() {
+            return Err(Fault::new(path, "ids that occur once", format!("{} again", ids.get(row)))
+                .line(lines[row].2)
+                .key("_id")
+                .hint(format!("it stands first in line {}", lines[first].2))
+                .into());
         }
         let spans = lines.into_iter().map(|(start, end, _)| (start, end)).collect();
-        Ok(Self { path: path.to_owned(), map, spans, ids: parsed, rows })
+        Ok(Self { path: path.to_owned(), map, spans, ids: Arc::new(ids) })
     }
 
     /// Number of passages.
@@ -91,14 +83,14 @@ impl Corpus {
 
     /// Ids by row.
     #[must_use]
-    pub fn ids(&self) -> &[DocId] {
+    pub fn ids(&self) -> &Arc<IdTable> {
         &self.ids
     }
 
     /// Row of `id`, from 0.
     #[must_use]
     pub fn row(&self, id: &str) -> Option<usize> {
-        self.rows.get(id).copied()
+        self.ids.row(id)
     }
 
     /// The passage in `row`.
@@ -115,7 +107,7 @@ impl Corpus {
         let bytes = &self.map[start..end];
         let record = Record::parse(bytes, &self.path, 0).or_else(|_| Record::parse(bytes, &self.path, line()))?;
         Ok(Document {
-            id: self.ids[row].clone(),
+            id: self.ids.id(row),
             title: record.text_or_empty("title")?.to_owned(),
             text: record.text("text")?.to_owned(),
         })

@@ -1,12 +1,14 @@
 //! Data at rest: identifiers, collections, runs, candidates, instances, and how files are written.
 //! The lowest layer: it knows nothing of models, retrieval or training.
 
+pub mod arrays;
 pub mod atomic;
 pub mod candidate;
 pub mod collection;
 pub mod corpus;
 pub mod digest;
 pub mod error;
+pub mod id_table;
 pub mod ids;
 pub mod jsonl;
 pub mod provenance;
@@ -22,6 +24,7 @@ pub use collection::Collection;
 pub use corpus::{Corpus, Document};
 pub use digest::Digest;
 pub use error::{Error, Fault, Result};
+pub use id_table::IdTable;
 pub use ids::{DocId, Passage, QueryId, WrittenId};
 pub use provenance::Provenance;
 pub use qrels::Qrels;

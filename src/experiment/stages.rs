@@ -126,13 +126,13 @@ pub fn dense(
     let vectors = embed(work, encoder, &texts)?;
     let ids: Vec<_> = queries.iter().map(|query| query.id.clone()).collect();
     let similarity = encoder.similarity();
-    let exact = || Exact::new(collection.corpus.ids().to_vec(), passages.clone(), similarity);
+    let exact = || Exact::new(collection.corpus.ids().clone(), passages.clone(), similarity);
     match settings.index {
         DenseChoice::Exact => Ok((Dense::new(DenseIndex::Exact(exact()?), &ids, vectors)?, None)),
         #[cfg(feature = "hnsw")]
         DenseChoice::Hnsw => {
             let graph =
-                crate::retrieve::Hnsw::build(collection.corpus.ids().to_vec(), &passages, similarity, &settings.hnsw)?;
+                crate::retrieve::Hnsw::build(collection.corpus.ids().clone(), &passages, similarity, &settings.hnsw)?;
             let graph = Dense::new(DenseIndex::Hnsw(graph), &ids, vectors.clone())?;
             let exact = Dense::new(DenseIndex::Exact(exact()?), &ids, vectors)?;
             let sample = &queries[..queries.len().min(200)];

@@ -34,7 +34,7 @@ fn collection(folder: &Path) -> Result<Collection, Box<dyn std::error::Error>> {
 fn dense(collection: &Collection, tasks: &[Task]) -> Result<Box<dyn Searcher>, Box<dyn std::error::Error>> {
     let count = collection.corpus.len();
     let passages = (0..count).flat_map(|i| [1.0, i as f32 / 10.0]).collect();
-    let index = Exact::new(collection.corpus.ids().to_vec(), Arc::new(Vectors::new(2, passages)), Similarity::Cosine)?;
+    let index = Exact::new(collection.corpus.ids().clone(), Arc::new(Vectors::new(2, passages)), Similarity::Cosine)?;
     let ids: Vec<QueryId> = tasks.iter().map(|task| task.query.id.clone()).collect();
     let queries = Vectors::new(2, ids.iter().flat_map(|_| [1.0, 0.0]).collect());
     Ok(Box::new(Dense::new(DenseIndex::Exact(index), &ids, Arc::new(queries))?))

@@ -5,13 +5,14 @@
 //! `score(q, d) = Σ idf(t) · tf / (tf + k1 (1 - b + b |d| / avg))` over the terms of q, repeats counted, with
 //! `idf(t) = ln(1 + (N - n + 0.5) / (n + 0.5))` (Robertson and Zaragoza 2009, eq. 3.15, without the constant k1 + 1).
 
-use super::order::{RowOrder, TopK};
+use super::order::TopK;
 use super::{Error, Result, Searcher};
-use crate::data::{Corpus, DocId, Query, Run};
+use crate::data::{Corpus, IdTable, Query, Run};
 use crate::text::Analyser;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Passages analysed by one task.
 const CHUNK: usize = 512;
@@ -84,7 +85,7 @@ fn lucene_length(length: u32) -> u32 {
 /// An inverted index with its scores.
 pub struct Bm25 {
     analyser: Analyser,
-    order: RowOrder,
+    ids: Arc<IdTable>,
     terms: HashMap<String, usize>,
     /// Postings of term t: `starts[t]..starts[t + 1]`.
     starts: Vec<usize>,
@@ -98,7 +99,7 @@ impl Bm25 {
     /// # Errors
     /// [`Error::Setting`]; [`Error::Data`] when the corpus cannot be read.
     pub fn of_corpus(corpus: &Corpus, settings: &Bm25Settings) -> Result<Self> {
-        Self::build(corpus.ids().to_vec(), &corpus.contents()?, settings)
+        Self::build(corpus.ids().clone(), &corpus.contents()?, settings)
     }
 
     /// The index over `texts`, which stand beside their `ids`; the same whatever the thread count.
@@ -108,7 +109,7 @@ impl Bm25 {
     ///
     /// # Panics
     /// When there are not as many texts as ids, or more than 2³².
-    pub fn build(ids: Vec<DocId>, texts: &[String], settings: &Bm25Settings) -> Result<Self> {
+    pub fn build(ids: Arc<IdTable>, texts: &[String], settings: &Bm25Settings) -> Result<Self> {
         assert_eq!(ids.len(), texts.len(), "one text per id");
         settings.check()?;
         let analyser = Analyser::english();
@@ -132,7 +133,7 @@ impl Bm25 {
             postings.extend(list);
             starts.push(postings.len());
         }
-        Ok(Self { analyser, order: RowOrder::new(ids), terms, starts, postings })
+        Ok(Self { analyser, ids, terms, starts, postings })
     }
 
     /// Number of different terms.
@@ -142,14 +143,14 @@ impl Bm25 {
     }
 
     fn best(&self, query: &str, k: usize) -> Vec<crate::data::Hit> {
-        let mut scores = vec![0.0_f32; self.order.len()];
+        let mut scores = vec![0.0_f32; self.ids.len()];
         for term in self.analyser.terms(query) {
             let Some(&term) = self.terms.get(&term) else { continue };
             for &(row, score) in &self.postings[self.starts[term]..self.starts[term + 1]] {
                 scores[row as usize] += score;
             }
         }
-        let mut top = TopK::new(&self.order, k);
+        let mut top = TopK::new(&self.ids, k);
         for (row, score) in scores.into_iter().enumerate() {
             if score > 0.0 {
                 top.push(row, score);
@@ -241,12 +242,12 @@ fn merge(chunks: Vec<Counts>) -> (HashMap<String, usize>, Vec<Frequencies>) {
 mod tests {
     use super::*;
     use crate::data::QueryId;
+    use crate::retrieve::exact::tests::ids;
 
     type Outcome = std::result::Result<(), Box<dyn std::error::Error>>;
 
     fn index(texts: &[&str], settings: &Bm25Settings) -> Result<Bm25> {
-        let ids = (0..texts.len()).filter_map(|i| DocId::new(&format!("d{i}")).ok()).collect();
-        Bm25::build(ids, &texts.iter().map(ToString::to_string).collect::<Vec<_>>(), settings)
+        Bm25::build(ids(texts.len()), &texts.iter().map(ToString::to_string).collect::<Vec<_>>(), settings)
     }
 
     fn query(text: &str) -> std::result::Result<Query, Box<dyn std::error::Error>> {
@@ -274,11 +275,11 @@ mod tests {
     #[test]
     fn many_chunks_give_the_scores_of_a_plain_count() -> Outcome {
         let texts: Vec<String> = (0..CHUNK * 2 + 3).map(|i| format!("w{} w{} common", i % 7, i % 11)).collect();
-        let ids = (0..texts.len()).filter_map(|i| DocId::new(&i.to_string()).ok()).collect();
-        let run = Bm25::build(ids, &texts, &Bm25Settings::default())?.search(&[query("w3")?], texts.len())?;
+        let run =
+            Bm25::build(ids(texts.len()), &texts, &Bm25Settings::default())?.search(&[query("w3")?], texts.len())?;
         assert_eq!(run.get("q").len(), texts.iter().filter(|t| t.split(' ').any(|w| w == "w3")).count());
         // Ids where both words are w3 (i = 3 mod 77) hold it twice and come first, the greatest id leading.
-        assert_eq!(run.get("q")[0].doc.as_str(), "927");
+        assert_eq!(run.get("q")[0].doc.as_str(), "d927");
         Ok(())
     }
 

@@ -102,14 +102,14 @@ impl Searcher for Dense {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::DocId;
+    use crate::data::IdTable;
     use crate::retrieve::Exact;
 
     #[test]
     fn what_does_not_fit_is_said_before_any_search() -> std::result::Result<(), Box<dyn std::error::Error>> {
-        let doc = DocId::new("d")?;
+        let docs = Arc::new(IdTable::new(["d"]));
         let index = || {
-            Exact::new(vec![doc.clone()], Arc::new(Vectors::new(2, vec![1.0, 0.0])), Similarity::Cosine)
+            Exact::new(docs.clone(), Arc::new(Vectors::new(2, vec![1.0, 0.0])), Similarity::Cosine)
                 .map(DenseIndex::Exact)
         };
         let ids = [QueryId::new("q")?];

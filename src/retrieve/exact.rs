@@ -4,9 +4,9 @@
 //! block of queries is filled with zeros, and each product runs on one thread.
 
 use super::dense::Similarity;
-use super::order::{RowOrder, TopK};
+use super::order::TopK;
 use super::{Result, check_rows};
-use crate::data::{DocId, Hit};
+use crate::data::{Hit, IdTable};
 use crate::encode::Vectors;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const PASSAGES: usize = 1024;
 
 /// An index that compares everything.
 pub struct Exact {
-    order: RowOrder,
+    ids: Arc<IdTable>,
     vectors: Arc<Vectors>,
     /// 1 / norm of each passage under cosine; empty under dot.
     scales: Vec<f32>,
@@ -30,13 +30,13 @@ impl Exact {
     ///
     /// # Errors
     /// [`super::Error::Count`], [`super::Error::NotFinite`].
-    pub fn new(ids: Vec<DocId>, vectors: Arc<Vectors>, similarity: Similarity) -> Result<Self> {
+    pub fn new(ids: Arc<IdTable>, vectors: Arc<Vectors>, similarity: Similarity) -> Result<Self> {
         check_rows(&ids, &vectors)?;
         let scales = match similarity {
             Similarity::Cosine => (0..vectors.len()).map(|row| inverse_norm(vectors.row(row))).collect(),
             Similarity::Dot => Vec::new(),
         };
-        Ok(Self { order: RowOrder::new(ids), vectors, scales, similarity })
+        Ok(Self { ids, vectors, scales, similarity })
     }
 
     /// D, the length of a vector.
@@ -66,7 +66,7 @@ impl Exact {
                 *to = from * scale;
             }
         }
-        let mut tops: Vec<TopK> = queries.iter().map(|_| TopK::new(&self.order, k)).collect();
+        let mut tops: Vec<TopK> = queries.iter().map(|_| TopK::new(&self.ids, k)).collect();
         let mut products = vec![0.0_f32; QUERIES * PASSAGES];
         for (number, passages) in self.vectors.values().chunks(PASSAGES * dimension).enumerate() {
             multiply(&block, passages, dimension, &mut products);
@@ -133,8 +133,8 @@ pub(super) mod tests {
         Vectors::new(dimension, values)
     }
 
-    pub(in crate::retrieve) fn ids(count: usize) -> Vec<DocId> {
-        (0..count).filter_map(|i| DocId::new(&format!("d{i}")).ok()).collect()
+    pub(in crate::retrieve) fn ids(count: usize) -> Arc<IdTable> {
+        Arc::new(IdTable::new((0..count).map(|i| format!("d{i}")).collect::<Vec<_>>().iter().map(String::as_str)))
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! each start. Without the cargo feature `hnsw` this file is absent and dense search is exact.
 
 use super::dense::Similarity;
-use super::order::{RowOrder, TopK};
+use super::order::TopK;
 use super::{Error, Result, check_rows};
-use crate::data::{DocId, Hit};
+use crate::data::{Hit, IdTable};
 use crate::encode::Vectors;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 /// Shape of the graph and effort of the walk.
@@ -63,7 +64,7 @@ pub enum Storage {
 /// A graph over passage vectors.
 pub struct Hnsw {
     index: Index,
-    order: RowOrder,
+    ids: Arc<IdTable>,
     /// Searches that may run at once: usearch sets memory aside for each.
     places: usize,
 }
@@ -73,7 +74,12 @@ impl Hnsw {
     ///
     /// # Errors
     /// [`Error::Setting`], [`Error::Count`], [`Error::NotFinite`]; [`Error::Hnsw`] when memory is short.
-    pub fn build(ids: Vec<DocId>, vectors: &Vectors, similarity: Similarity, settings: &HnswSettings) -> Result<Self> {
+    pub fn build(
+        ids: Arc<IdTable>,
+        vectors: &Vectors,
+        similarity: Similarity,
+        settings: &HnswSettings,
+    ) -> Result<Self> {
         settings.check()?;
         check_rows(&ids, vectors)?;
         let index = Index::new(&IndexOptions {
@@ -97,7 +103,7 @@ impl Hnsw {
         for row in 0..vectors.len() {
             index.add(row as u64, vectors.row(row)).map_err(failed("take a vector"))?;
         }
-        Ok(Self { index, order: RowOrder::new(ids), places })
+        Ok(Self { index, ids, places })
     }
 
     /// D, the length of a vector.
@@ -125,7 +131,7 @@ impl Hnsw {
 
     fn best_of(&self, query: &[f32], k: usize) -> Result<Vec<Hit>> {
         let matches = self.index.search(query, k).map_err(failed("search"))?;
-        let mut top = TopK::new(&self.order, k);
+        let mut top = TopK::new(&self.ids, k);
         for (&row, distance) in matches.keys.iter().zip(matches.distances) {
             let row = usize::try_from(row).expect("rows were added as usize");
             // usearch's distance is 1 - similarity for both metrics.
@@ -145,7 +151,6 @@ mod tests {
     use crate::data::{Query, QueryId};
     use crate::retrieve::exact::tests::{ids, noise};
     use crate::retrieve::{Dense, DenseIndex, Exact, Searcher, recall};
-    use std::sync::Arc;
 
     type Outcome = std::result::Result<(), Box<dyn std::error::Error>>;
 

@@ -18,7 +18,7 @@ pub use exact::Exact;
 pub use hnsw::{Hnsw, HnswSettings};
 pub use recall::recall;
 
-use crate::data::{self, DocId, Query, QueryId, Run};
+use crate::data::{self, IdTable, Query, QueryId, Run};
 
 /// Result of the retrieve layer.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -85,12 +85,12 @@ pub trait Searcher: Sync {
 }
 
 /// Pairs identifiers with row counts at the door of each index over vectors.
-fn check_rows(ids: &[DocId], vectors: &crate::encode::Vectors) -> Result<()> {
+fn check_rows(ids: &IdTable, vectors: &crate::encode::Vectors) -> Result<()> {
     if ids.len() != vectors.len() {
         return Err(Error::Count { vectors: vectors.len(), ids: ids.len() });
     }
     match (0..vectors.len()).find(|&row| vectors.row(row).iter().any(|value| !value.is_finite())) {
-        Some(row) => Err(Error::NotFinite(ids[row].to_string())),
+        Some(row) => Err(Error::NotFinite(ids.get(row).to_owned())),
         None => Ok(()),
     }
 }

@@ -1,0 +1,230 @@
+//! Arrays of numbers in files: named, typed, memory-mapped when read.
+//! The form is safetensors, so any tool that reads models also reads our indexes: arrays of one dimension, and
+//! under `__metadata__` a `form` that says what the file is, with facts as text. Nothing is parsed but the head,
+//! so that opening costs the same at any size; what the numbers mean is checked by who asks for them.
+
+use super::{Error, Fault, Result, atomic, error::excerpt};
+use bytemuck::Pod;
+use memmap2::Mmap;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::HashMap;
+use std::fs::File;
+use std::marker::PhantomData;
+use std::ops::{Deref, Range};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[cfg(target_endian = "big")]
+compile_error!("index files are little-endian and mapped as they are");
+
+/// The bytes of `path`, memory-mapped; none for an empty file.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn map(path: &Path) -> Result<Arc<Mmap>> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    // SAFETY: the map is read-only; a file changed under us by another program gives other bytes, which
+    // readers treat as untrusted input.
+    #[expect(unsafe_code, reason = "memory map")]
+    let map = unsafe { Mmap::map(&file) }.map_err(Error::io("map", path))?;
+    Ok(Arc::new(map))
+}
+
+/// A number that files hold.
+pub trait Number: Pod {
+    /// Its name in the file's head.
+    const DTYPE: Dtype;
+}
+
+macro_rules! number {
+    ($($type:ty = $dtype:ident),*) => { $(impl Number for $type { const DTYPE: Dtype = Dtype::$dtype; })* };
+}
+number!(u8 = U8, i8 = I8, u16 = U16, u32 = U32, u64 = U64, f32 = F32);
+
+/// Numbers in memory or in a mapped file; reads as a slice, costs nothing to clone when mapped.
+#[derive(Debug, Clone)]
+pub struct Array<T> {
+    place: Place<T>,
+}
+
+#[derive(Debug, Clone)]
+enum Place<T> {
+    Memory(Arc<Vec<T>>),
+    File { map: Arc<Mmap>, bytes: Range<usize>, element: PhantomData<T> },
+}
+
+impl<T> From<Vec<T>> for Array<T> {
+    fn from(values: Vec<T>) -> Self {
+        Self { place: Place::Memory(Arc::new(values)) }
+    }
+}
+
+impl<T: Number> Deref for Array<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match &self.place {
+            Place::Memory(values) => values,
+            Place::File { map, bytes, .. } => bytemuck::cast_slice(&map[bytes.clone()]),
+        }
+    }
+}
+
+/// Arrays by name, to be written.
+#[derive(Default)]
+pub struct Arrays<'a> {
+    views: Vec<(String, Dtype, &'a [u8])>,
+}
+
+impl<'a> Arrays<'a> {
+    /// Adds `values` under `name`.
+    pub fn add<T: Number>(&mut self, name: impl Into<String>, values: &'a [T]) {
+        self.views.push((name.into(), T::DTYPE, bytemuck::cast_slice(values)));
+    }
+
+    /// Writes all to `path`, atomically, as a file of `form` with `facts`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    ///
+    /// # Panics
+    /// When two arrays have one name.
+    pub fn write(&self, path: &Path, form: &str, facts: &[(&str, String)]) -> Result<()> {
+        let views = self.views.iter().map(|(name, dtype, bytes)| {
+            let length = bytes.len() * 8 / dtype.bitsize();
+            (name.clone(), TensorView::new(*dtype, vec![length], bytes).expect("length and bytes agree"))
+        });
+        let views: Vec<_> = views.collect();
+        let mut metadata: HashMap<String, String> =
+            facts.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        metadata.insert("form".to_owned(), form.to_owned());
+        atomic::write_with(path, |partial| {
+            safetensors::serialize_to_file(views, Some(metadata), partial).map_err(|error| match error {
+                safetensors::SafeTensorError::IoError(cause) => Error::io("write", path)(cause),
+                other => Error::io("write", path)(std::io::Error::other(other)),
+            })
+        })
+    }
+}
+
+/// A file of arrays, open.
+#[derive(Debug)]
+pub struct ArrayFile {
+    path: PathBuf,
+    map: Arc<Mmap>,
+    arrays: HashMap<String, (Dtype, Range<usize>)>,
+    facts: HashMap<String, String>,
+}
+
+impl ArrayFile {
+    /// The file at `path`, which must be of `form`.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Input`] when it is cut off or another kind of file.
+    pub fn open(path: &Path, form: &str) -> Result<Self> {
+        let map = map(path)?;
+        let wrong = |found: &str| {
+            Fault::new(path, format!("a file of form `{form}`"), excerpt(found, 80))
+                .hint("remove it to have it made anew")
+        };
+        let (_, head) = SafeTensors::read_metadata(&map).map_err(|error| wrong(&error.to_string()))?;
+        let facts = head.metadata().clone().unwrap_or_default();
+        match facts.get("form") {
+            Some(found) if found == form => {}
+            Some(other) => return Err(wrong(&format!("form `{other}`")).into()),
+            None => return Err(wrong("a safetensors file without a form").into()),
+        }
+        let tensors = SafeTensors::deserialize(&map).map_err(|error| wrong(&error.to_string()))?;
+        let first = map.as_ptr().addr();
+        let arrays = tensors
+            .iter()
+            .map(|(name, view)| {
+                let start = view.data().as_ptr().addr() - first;
+                (name.to_owned(), (view.dtype(), start..start + view.data().len()))
+            })
+            .collect();
+        Ok(Self { path: path.to_owned(), map: map.clone(), arrays, facts })
+    }
+
+    /// The array called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there is none, or of another type.
+    pub fn array<T: Number>(&self, name: &str) -> Result<Array<T>> {
+        let wrong = |found: String| {
+            let fault = Fault::new(&self.path, format!("numbers of type {:?}", T::DTYPE), found);
+            Error::from(fault.key(name).hint("remove the file to have it made anew"))
+        };
+        let (dtype, bytes) = self.arrays.get(name).ok_or_else(|| wrong("no such array".to_owned()))?;
+        if *dtype != T::DTYPE || bytemuck::try_cast_slice::<u8, T>(&self.map[bytes.clone()]).is_err() {
+            return Err(wrong(format!("{dtype:?}, {} bytes from byte {}", bytes.len(), bytes.start)));
+        }
+        let place = Place::File { map: self.map.clone(), bytes: bytes.clone(), element: PhantomData };
+        Ok(Array { place })
+    }
+
+    /// The fact under `key`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there is none.
+    pub fn fact(&self, key: &str) -> Result<&str> {
+        let missing = || Fault::new(&self.path, "this fact", "no such key").key(key).into();
+        self.facts.get(key).map(String::as_str).ok_or_else(missing)
+    }
+
+    /// A defect of this file.
+    #[must_use]
+    pub fn fault(&self, expected: &str, found: &str) -> Error {
+        Fault::new(&self.path, expected, found).hint("remove the file to have it made anew").into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Outcome = std::result::Result<(), Box<dyn std::error::Error>>;
+
+    #[test]
+    fn arrays_read_back_by_name_and_type() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a.safetensors");
+        let mut arrays = Arrays::default();
+        // Odd lengths of small types before large ones: alignment must hold all the same.
+        arrays.add("bytes", &[1_u8, 2, 3]);
+        arrays.add("short", &[7_u16]);
+        arrays.add("long", &[u64::MAX, 0]);
+        arrays.add("real", &[0.1_f32, -0.0]);
+        arrays.add::<u32>("none", &[]);
+        arrays.write(&path, "test", &[("answer", "42".to_owned())])?;
+        let file = ArrayFile::open(&path, "test")?;
+        assert_eq!(*file.array::<u8>("bytes")?, [1, 2, 3]);
+        assert_eq!(*file.array::<u16>("short")?, [7]);
+        assert_eq!(*file.array::<u64>("long")?, [u64::MAX, 0]);
+        assert_eq!(file.array::<f32>("real")?.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), [0x3dcc_cccd, 1 << 31]);
+        assert!(file.array::<u32>("none")?.is_empty());
+        assert_eq!(file.fact("answer")?, "42");
+        assert!(file.array::<u32>("real").is_err() && file.array::<f32>("other").is_err() && file.fact("x").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn other_forms_and_cut_files_are_refused_with_the_path() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a.safetensors");
+        let mut arrays = Arrays::default();
+        arrays.add("numbers", &[1_u32, 2, 3]);
+        arrays.write(&path, "one", &[])?;
+        let message = ArrayFile::open(&path, "two").err().ok_or("an error was due")?.to_string();
+        assert!(
+            message.contains("a.safetensors") && message.contains("`one`") && message.contains("hint"),
+            "{message}"
+        );
+        let whole = std::fs::read(&path)?;
+        for length in [0, 1, 8, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(&path, &whole[..length])?;
+            assert!(ArrayFile::open(&path, "one").is_err(), "{length} bytes");
+        }
+        Ok(())
+    }
+}
