@@ -33,13 +33,13 @@ fn encoder(collection: &Collection) -> (tempfile::TempDir, BiEncoder) {
 #[divan::bench]
 fn bm25_index(bencher: divan::Bencher<'_, '_>) {
     let collection = elements();
-    bencher.bench(|| Bm25::of_corpus(&collection.corpus, &Bm25Settings::default()));
+    bencher.bench(|| Bm25::of_corpus(&collection.corpus, &Bm25Settings::default(), &Quiet));
 }
 
 #[divan::bench]
 fn bm25_search_all_queries_top_100(bencher: divan::Bencher<'_, '_>) {
     let collection = elements();
-    let index = Bm25::of_corpus(&collection.corpus, &Bm25Settings::default()).expect("an index");
+    let index = Bm25::of_corpus(&collection.corpus, &Bm25Settings::default(), &Quiet).expect("an index");
     let queries: Vec<_> = collection.queries.iter().cloned().collect();
     bencher.bench(|| index.search(&queries, 100));
 }

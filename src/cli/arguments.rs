@@ -1,5 +1,6 @@
 //! Every command with its arguments, as the user sees them in `--help`.
 
+use super::bm25::{Bm25Arguments, Explain, Index};
 use crate::data::Seed;
 use crate::encode::device::DeviceChoice;
 use crate::eval::Metric;
@@ -44,10 +45,14 @@ impl From<Device> for DeviceChoice {
 pub(super) enum Command {
     /// Run an experiment file from the collection to the table.
     Run(Run),
+    /// Build the BM25 index of a corpus, so that searches find it ready.
+    Index(Index),
     /// Find passages for the queries of a split; writes a TREC run.
-    Search(Search),
+    Search(Box<Search>),
+    /// Take the BM25 score of one passage for one query apart.
+    Explain(Explain),
     /// Mine negatives from the corpus; writes candidates.
-    Mine(Mine),
+    Mine(Box<Mine>),
     /// Let a local model write.
     #[command(subcommand)]
     Generate(Generate),
@@ -121,6 +126,8 @@ pub(super) struct Search {
     /// Passages per query.
     #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     pub k: usize,
+    #[command(flatten)]
+    pub bm25: Bm25Arguments,
     /// The run to write.
     #[arg(long, value_name = "FILE.trec")]
     pub out: PathBuf,
@@ -148,6 +155,8 @@ pub(super) struct Mine {
     /// Seed of random draws.
     #[arg(long, default_value_t = Seed(1))]
     pub seed: Seed,
+    #[command(flatten)]
+    pub bm25: Bm25Arguments,
     /// The candidates to write.
     #[arg(long, value_name = "FILE.jsonl")]
     pub out: PathBuf,

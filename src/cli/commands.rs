@@ -1,6 +1,7 @@
 //! What each command does: opens what it names, calls the stage, writes or prints the result.
 
 use super::arguments::{self, Arguments, Command, Generate};
+use super::bm25;
 use super::progress::{Terminal, say};
 use crate::data::{Candidate, Collection, Digest, Fault, Provenance, Run, Store, jsonl};
 use crate::encode::{BiEncoder, FreshEncoder, device};
@@ -14,7 +15,7 @@ use crate::model::ModelPlaces;
 use crate::negatives::written::WrittenSettings;
 use crate::negatives::{MiningSettings, Task};
 use crate::report::table::table;
-use crate::retrieve::{Bm25Settings, Searcher};
+use crate::retrieve::Searcher;
 use crate::train::{InBatch, TrainSettings};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -38,6 +39,8 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
     let result = match arguments.command {
         Command::Run(run) => run_recipe(&work, run),
         Command::Search(search) => search_queries(&work, &search),
+        Command::Index(index) => bm25::index(&work, &index),
+        Command::Explain(explain) => bm25::explain(&work, &explain),
         Command::Mine(mine) => mine_candidates(&work, &mine),
         Command::Generate(Generate::Negatives(generate)) => generate_negatives(&work, &generate),
         Command::Mix(mix) => mix_instances(&mix),
@@ -100,12 +103,13 @@ fn search_queries(work: &Workplace<'_>, arguments: &arguments::Search) -> Result
     let (queries, _) = stages::judged_queries(&collection, &arguments.data.split)?;
     let mut provenance = Provenance::new(
         "search",
-        json!({"retriever": format!("{:?}", arguments.retriever), "k": arguments.k, "split": arguments.data.split}),
+        json!({"retriever": format!("{:?}", arguments.retriever), "k": arguments.k, "split": arguments.data.split, "bm25": arguments.bm25.settings()}),
     )
     .input("corpus", collection.corpus_digest()?)
     .input("split", collection.split_digest(&arguments.data.split)?);
     let run = if arguments.retriever == arguments::Retriever::Bm25 {
-        stages::search_bm25(&collection, &queries, arguments.k, &Bm25Settings::default())?
+        let index = stages::bm25(work, &collection, &arguments.bm25.settings())?;
+        index.search(&queries, arguments.k).map_err(ExperimentError::from)?
     } else {
         let encoder = open_encoder(work, arguments.encoder.as_deref())?
             .context("a dense search needs an encoder\n  hint: give one with --encoder")?;
@@ -160,7 +164,7 @@ fn mine_candidates(work: &Workplace<'_>, arguments: &arguments::Mine) -> Result<
                 range_max: arguments.range_max,
                 num_negatives: arguments.num_negatives,
             },
-            bm25: Bm25Settings::default(),
+            bm25: arguments.bm25.settings(),
             dense: dense_settings(DenseChoice::default()),
             seed: arguments.seed,
         };
@@ -179,7 +183,7 @@ fn mine_candidates(work: &Workplace<'_>, arguments: &arguments::Mine) -> Result<
         all.extend(mined.candidates);
     }
     jsonl::write(&arguments.out, &all)?;
-    let mut provenance = Provenance::new("mine", json!({"source": arguments.source, "num_negatives": arguments.num_negatives, "range_min": arguments.range_min, "range_max": arguments.range_max, "seed": arguments.seed, "split": arguments.data.split}))
+    let mut provenance = Provenance::new("mine", json!({"source": arguments.source, "num_negatives": arguments.num_negatives, "range_min": arguments.range_min, "range_max": arguments.range_max, "seed": arguments.seed, "split": arguments.data.split, "bm25": arguments.bm25.settings()}))
         .input("corpus", collection.corpus_digest()?)
         .input("split", collection.split_digest(&arguments.data.split)?);
     if let Some(encoder) = encoder {
@@ -385,7 +389,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// Data on stdout; a reader that has gone away (`| head`) is no error.
-fn print(text: &str) -> Result<()> {
+pub(super) fn print(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to stdout"),

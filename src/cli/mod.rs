@@ -2,6 +2,7 @@
 //! stdout is data, stderr is talk; exit 0 done, 1 finished but a stated check failed, 2 error, 130 stopped.
 
 mod arguments;
+mod bm25;
 mod commands;
 mod progress;
 

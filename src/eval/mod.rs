@@ -62,7 +62,11 @@ mod tests {
                 qrels.iter().filter_map(|(query, _)| collection.queries.get(query.as_str()).cloned()).collect();
             let golden = Run::read_trec(&fixtures.join(format!("{name}.test.bm25.trec")))?;
             for length in [LengthRule::Exact, LengthRule::Lucene] {
-                let index = Bm25::of_corpus(&collection.corpus, &Bm25Settings { length, ..Bm25Settings::default() })?;
+                let index = Bm25::of_corpus(
+                    &collection.corpus,
+                    &Bm25Settings { length, ..Bm25Settings::default() },
+                    &crate::data::Quiet,
+                )?;
                 let run = index.search(&queries, 100)?;
                 let mean = evaluate(&run, &qrels, &[ndcg, found], SelfHits::Drop).mean;
                 let overlap = recall(&head(&run), &head(&golden));

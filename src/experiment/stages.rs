@@ -5,12 +5,12 @@ use super::recipe::DenseChoice;
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
 use crate::data::{
-    Candidate, Collection, Digest, Instance, Provenance, Qrels, Query, Run, Seed, Store, Watch, atomic, jsonl,
+    Candidate, Collection, Digest, Instance, Provenance, Qrels, Query, Seed, Store, Watch, atomic, jsonl,
 };
 use crate::encode::{BiEncoder, Role, Vectors};
 use crate::eval::{Evaluation, Metric, SelfHits, evaluate};
 use crate::filter::Filters;
-use crate::negatives::{self, Inputs, MiningSettings, Report, Task};
+use crate::negatives::{self, Inputs, MiningSettings, Needs, Report, Task};
 use crate::retrieve::{Bm25, Bm25Settings, Dense, DenseIndex, Exact, Searcher, Similarity};
 use crate::train::{StepRecord, TrainSettings, Trainer};
 use candle_core::Device;
@@ -198,40 +198,37 @@ pub fn mine(
     how: &MineStage,
 ) -> Result<Mined> {
     let row = negatives::named(&how.source)?;
-    let needs_vectors = row.needs == negatives::Needs::Vectors;
     // Settings that do not touch this source are no part of its key.
-    let settings = match (needs_vectors, how.source.as_str()) {
-        (true, _) => json!({"dense": how.dense}),
-        (false, "bm25") => json!({"bm25": how.bm25}),
-        (false, _) => json!({"seed": how.seed}),
+    let settings = match row.needs {
+        Needs::Vectors => json!({"dense": how.dense}),
+        Needs::Words => json!({"bm25": how.bm25}),
+        Needs::Nothing => json!({"seed": how.seed}),
     };
     let rules: Vec<&str> = crate::filter::TABLE.iter().map(|rule| rule.name).collect();
     let settings = json!({"source": how.source, "mine": how.mine, "filters": rules, "own": settings});
     let mut stage = Provenance::new("mine", settings)
         .input("corpus", collection.corpus_digest()?)
         .input("tasks", digest_of_tasks(tasks));
-    let encoder = if needs_vectors { Some(encoder.ok_or(ExperimentError::NeedsEncoder(row.name))?) } else { None };
+    let encoder = match row.needs {
+        Needs::Vectors => Some(encoder.ok_or(ExperimentError::NeedsEncoder(row.name))?),
+        _ => None,
+    };
     if let Some(encoder) = encoder {
         stage = stage.input("encoder", encoder.digest.clone());
     }
     let stored = work.store.get_or_make(stage, |folder, provenance| {
         let queries: Vec<Query> = tasks.iter().map(|task| task.query.clone()).collect();
-        let (searcher, recall) = match encoder {
-            Some(encoder) => {
+        let (searcher, recall): (Option<Box<dyn Searcher>>, _) = match (encoder, row.needs) {
+            (Some(encoder), _) => {
                 let (dense, recall) = dense(work, encoder, collection, (&queries, "training queries"), &how.dense)?;
-                (Some(Box::new(dense) as Box<dyn Searcher>), recall)
+                (Some(Box::new(dense)), recall)
             }
-            None => (None, None),
+            (None, Needs::Words) => (Some(Box::new(bm25(work, collection, &how.bm25)?)), None),
+            (None, _) => (None, None),
         };
         let filters = Filters::all();
-        let inputs = Inputs {
-            corpus: &collection.corpus,
-            filters: &filters,
-            settings: how.mine,
-            bm25: how.bm25,
-            seed: how.seed,
-            dense: searcher,
-        };
+        let inputs =
+            Inputs { corpus: &collection.corpus, filters: &filters, settings: how.mine, seed: how.seed, searcher };
         let mut source = row.make(inputs)?;
         let mut candidates: Vec<Candidate> = Vec::new();
         work.watch.begin(&format!("mine {}", how.source), tasks.len() as u64, "queries");
@@ -389,12 +386,20 @@ pub fn score(
     Ok(Scored { evaluation, run: stored.file("run.trec") })
 }
 
-/// The lexical run of `queries`.
+/// The BM25 index of `collection`, from the store or made now.
 ///
 /// # Errors
-/// [`ExperimentError::Retrieve`].
-pub fn search_bm25(collection: &Collection, queries: &[Query], k: usize, settings: &Bm25Settings) -> Result<Run> {
-    Ok(Bm25::of_corpus(&collection.corpus, settings)?.search(queries, k)?)
+/// [`ExperimentError::Retrieve`], or a stop.
+pub fn bm25(work: &Workplace<'_>, collection: &Collection, settings: &Bm25Settings) -> Result<Bm25> {
+    let stage = Provenance::new("index", json!({"bm25": settings})).input("corpus", collection.corpus_digest()?);
+    let stored = work.store.get_or_make(stage, |folder, provenance| {
+        let index = Bm25::of_corpus(&collection.corpus, settings, work.watch)?;
+        work.watch.note(&format!("BM25 index: {} passages, {} terms", index.len(), index.vocabulary()));
+        provenance.counts = json!({"passages": index.len(), "terms": index.vocabulary()});
+        index.write(&folder.join("bm25.safetensors"))?;
+        Ok::<(), ExperimentError>(())
+    })?;
+    Ok(Bm25::open(&stored.file("bm25.safetensors"))?)
 }
 
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {

@@ -1,10 +1,10 @@
 //! Mixes over hand-made candidates, and the line from mining to instances over `data/elements`.
 
 use super::*;
-use crate::data::{Candidate, Collection, Corpus, DocId, Instance, Passage, Query, Scores, Seed, WrittenId};
+use crate::data::{Candidate, Collection, Corpus, DocId, Instance, Passage, Query, Quiet, Scores, Seed, WrittenId};
 use crate::filter::Filters;
 use crate::negatives::{Inputs, MiningSettings, Task, named};
-use crate::retrieve::Bm25Settings;
+use crate::retrieve::{Bm25, Bm25Settings, Searcher};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -169,8 +169,11 @@ fn mined_candidates_of_the_elements_become_instances_of_every_arm() -> Outcome {
     let (filters, settings) = (Filters::all(), MiningSettings { num_negatives: 6, ..MiningSettings::default() });
     let mut candidates: Vec<Candidate> = Vec::new();
     for source in ["random", "bm25"] {
-        let (bm25, seed) = (Bm25Settings::default(), Seed(1));
-        let inputs = Inputs { corpus: &collection.corpus, filters: &filters, settings, bm25, seed, dense: None };
+        let searcher: Option<Box<dyn Searcher>> = match source {
+            "bm25" => Some(Box::new(Bm25::of_corpus(&collection.corpus, &Bm25Settings::default(), &Quiet)?)),
+            _ => None,
+        };
+        let inputs = Inputs { corpus: &collection.corpus, filters: &filters, settings, seed: Seed(1), searcher };
         named(source)?.make(inputs)?.propose(&tasks, &mut candidates)?;
     }
     let pool: Pool = candidates.into_iter().collect();

@@ -11,7 +11,7 @@ pub(super) const NAME: &str = "dense";
 pub(super) fn make(inputs: Inputs<'_>) -> Result<Box<dyn NegativeSource + '_>, SourceError> {
     Ok(Box::new(Ranked {
         name: NAME,
-        searcher: inputs.dense.ok_or(SourceError::NoSearcher(NAME))?,
+        searcher: inputs.searcher.ok_or(SourceError::NoSearcher(NAME))?,
         score: |score| Scores { cosine: Some(score), ..Scores::default() },
         corpus: inputs.corpus,
         selector: Selector::new(inputs.filters, inputs.settings),

@@ -14,7 +14,7 @@ pub use source::{NegativeSource, Sink, SourceError, Task};
 
 use crate::data::{Corpus, Seed};
 use crate::filter::Filters;
-use crate::retrieve::{Bm25Settings, Searcher};
+use crate::retrieve::Searcher;
 
 /// What mined sources are made from.
 pub struct Inputs<'a> {
@@ -24,12 +24,10 @@ pub struct Inputs<'a> {
     pub filters: &'a Filters,
     /// Which ranks, how many.
     pub settings: MiningSettings,
-    /// Parameters of the BM25 source.
-    pub bm25: Bm25Settings,
     /// Seed of the random source.
     pub seed: Seed,
-    /// A searcher that has the vectors of all tasks' queries, for sources that need it.
-    pub dense: Option<Box<dyn Searcher + 'a>>,
+    /// The searcher that the source needs; see [`Needs`].
+    pub searcher: Option<Box<dyn Searcher + 'a>>,
 }
 
 /// What a source needs beyond corpus and settings.
@@ -37,7 +35,9 @@ pub struct Inputs<'a> {
 pub enum Needs {
     /// Nothing.
     Nothing,
-    /// [`Inputs::dense`].
+    /// A BM25 index.
+    Words,
+    /// A searcher that has the vectors of all tasks' queries.
     Vectors,
 }
 
@@ -56,7 +56,7 @@ impl Source {
     /// The source, ready to propose.
     ///
     /// # Errors
-    /// [`SourceError::Setting`], [`SourceError::NoSearcher`]; [`SourceError::Search`] when the index cannot be made.
+    /// [`SourceError::Setting`], [`SourceError::NoSearcher`].
     pub fn make<'a>(&self, inputs: Inputs<'a>) -> Result<Box<dyn NegativeSource + 'a>, SourceError> {
         inputs.settings.check()?;
         (self.make)(inputs)
@@ -71,7 +71,7 @@ pub const TABLE: [Source; 3] = [
         needs: Needs::Nothing,
         make: random::make,
     },
-    Source { name: bm25::NAME, about: "the best passages by BM25", needs: Needs::Nothing, make: bm25::make },
+    Source { name: bm25::NAME, about: "the best passages by BM25", needs: Needs::Words, make: bm25::make },
     Source {
         name: dense::NAME,
         about: "the best passages by the encoder's vectors",

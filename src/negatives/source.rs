@@ -86,8 +86,8 @@ pub enum SourceError {
         /// Those there are.
         known: String,
     },
-    /// A source over vectors was asked for without any.
-    #[error("the source {0} needs a searcher over the encoder's vectors, and none was given")]
+    /// A source over a ranking was asked for without one.
+    #[error("the source {0} needs a searcher, and none was given")]
     NoSearcher(&'static str),
 }
 

@@ -1,9 +1,9 @@
 //! The table of mined sources over a small collection whose rankings are known.
 
 use super::*;
-use crate::data::{Candidate, Collection, DocId, Passage, QueryId};
+use crate::data::{Candidate, Collection, DocId, Passage, QueryId, Quiet};
 use crate::encode::Vectors;
-use crate::retrieve::{Dense, DenseIndex, Exact, Similarity};
+use crate::retrieve::{Bm25, Bm25Settings, Dense, DenseIndex, Exact, Similarity};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -50,9 +50,13 @@ fn propose(name: &str, settings: MiningSettings) -> Result<Proposal, Box<dyn std
     let collection = collection(folder.path())?;
     let tasks = Task::all(&collection, &collection.qrels("train")?)?;
     assert_eq!(tasks.iter().map(|t| t.positives.len()).collect::<Vec<_>>(), [1, 2], "q3 has no positive");
-    let (filters, seed, bm25) = (Filters::all(), Seed(1), Bm25Settings::default());
-    let dense = Some(dense(&collection, &tasks)?);
-    let inputs = Inputs { corpus: &collection.corpus, filters: &filters, settings, bm25, seed, dense };
+    let (filters, seed) = (Filters::all(), Seed(1));
+    let searcher: Option<Box<dyn Searcher>> = match named(name)?.needs {
+        Needs::Vectors => Some(dense(&collection, &tasks)?),
+        Needs::Words => Some(Box::new(Bm25::of_corpus(&collection.corpus, &Bm25Settings::default(), &Quiet)?)),
+        Needs::Nothing => None,
+    };
+    let inputs = Inputs { corpus: &collection.corpus, filters: &filters, settings, seed, searcher };
     let mut source = named(name)?.make(inputs)?;
     let mut candidates = Vec::new();
     source.propose(&tasks, &mut candidates)?;
@@ -121,8 +125,8 @@ fn random_negatives_of_a_query_do_not_depend_on_the_others() -> Outcome {
     let tasks = Task::all(&collection, &collection.qrels("train")?)?;
     let filters = Filters::all();
     let draw = |tasks: &[Task], seed| -> Result<Vec<Candidate>, SourceError> {
-        let (settings, bm25) = (MiningSettings::default(), Bm25Settings::default());
-        let inputs = Inputs { corpus: &collection.corpus, filters: &filters, settings, bm25, seed, dense: None };
+        let settings = MiningSettings::default();
+        let inputs = Inputs { corpus: &collection.corpus, filters: &filters, settings, seed, searcher: None };
         let mut candidates = Vec::new();
         named("random")?.make(inputs)?.propose(tasks, &mut candidates)?;
         Ok(candidates)
@@ -145,9 +149,8 @@ fn what_cannot_be_made_says_why() -> Outcome {
     let collection = collection(folder.path())?;
     let filters = Filters::all();
     for row in TABLE {
-        let (bm25, seed) = (Bm25Settings::default(), Seed(1));
-        let inputs = Inputs { corpus: &collection.corpus, filters: &filters, settings, bm25, seed, dense: None };
-        assert_eq!(row.make(inputs).is_err(), row.needs == Needs::Vectors, "{}", row.name);
+        let inputs = Inputs { corpus: &collection.corpus, filters: &filters, settings, seed: Seed(1), searcher: None };
+        assert_eq!(row.make(inputs).is_err(), row.needs != Needs::Nothing, "{}", row.name);
     }
     assert!(serde_json::from_str::<MiningSettings>(r#"{"range_mix": 1}"#).is_err());
     Ok(())

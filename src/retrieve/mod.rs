@@ -11,7 +11,7 @@ pub mod hnsw;
 pub mod order;
 pub mod recall;
 
-pub use bm25::{Bm25, Bm25Settings};
+pub use bm25::{Bm25, Bm25Settings, LengthRule, TitleRule};
 pub use dense::{Dense, DenseIndex, Similarity};
 pub use exact::Exact;
 #[cfg(feature = "hnsw")]

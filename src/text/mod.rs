@@ -5,5 +5,5 @@ pub mod measure;
 pub mod prompt;
 pub mod tokenizer;
 
-pub use analyser::Analyser;
+pub use analyser::{Analyser, AnalyserSettings};
 pub use tokenizer::Tokenizer;
