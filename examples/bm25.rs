@@ -1,8 +1,8 @@
 //! BM25 alone, timed, for the comparison in `benches/peers/bm25.py`: prints one JSON object.
-//! `bm25 index CORPUS.jsonl INDEX ANALYSER LENGTH K1 B` reads and indexes; `bm25 search INDEX QUERIES.tsv K RUN ROUNDS`
+//! `bm25 index CORPUS.jsonl INDEX STEMMER LENGTH K1 B` reads and indexes; `bm25 search INDEX QUERIES.tsv K RUN ROUNDS`
 //! searches all queries `ROUNDS` times and writes the run. Threads by `RAYON_NUM_THREADS`.
 
-use nearmiss::data::{Corpus, Quiet, Query, QueryId};
+use nearmiss::data::{Corpus, Query, QueryId, Quiet};
 use nearmiss::retrieve::{Bm25, Bm25Settings, Searcher};
 use serde_json::json;
 use std::error::Error;
@@ -16,11 +16,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
-        ["index", corpus, index, analyser, length, k1, b] => {
+        ["index", corpus, index, stemmer, length, k1, b] => {
             let mut settings = Bm25Settings { k1: k1.parse()?, b: b.parse()?, ..Bm25Settings::default() };
             settings.length = serde_json::from_value(json!(length))?;
-            settings.analyser = analyser.parse()?;
-            settings.analyser.stop_words = "lucene".parse()?;
+            settings.analyser.stemmer = stemmer.parse()?;
             let begin = Instant::now();
             let corpus = Corpus::open(Path::new(corpus))?;
             let read = begin.elapsed();
@@ -53,8 +52,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             json!({"queries": all.len(), "open_s": open.as_secs_f64(), "search_s": seconds})
         }
-        _ => return Err("expected index CORPUS INDEX ANALYSER LENGTH K1 B, or search INDEX QUERIES K RUN ROUNDS".into()),
+        _ => return Err("expected index CORPUS INDEX STEMMER LENGTH K1 B, or search INDEX QUERIES K RUN ROUNDS".into()),
     };
-    println!("{result}");
+    println!("{}", json!({"result": result, "peak_mb": peak_mb()}));
     Ok(())
+}
+
+/// Largest resident size so far, where the system tells.
+fn peak_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()? / 1024.0)
 }

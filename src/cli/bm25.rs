@@ -2,6 +2,7 @@
 
 use super::commands::print;
 use crate::data::Collection;
+use crate::data::error::excerpt;
 use crate::experiment::stages::{self, Workplace};
 use crate::retrieve::bm25::{Explanation, FieldPart};
 use crate::retrieve::{Bm25Settings, LengthRule, TitleRule};
@@ -137,7 +138,7 @@ pub(super) fn explain(work: &Workplace<'_>, arguments: &Explain) -> Result<()> {
     if arguments.json {
         return print(&format!("{}\n", serde_json::to_string_pretty(&explanation)?));
     }
-    print(&format!("query    {text}\npassage  {}\n\n{}", document.content(), table(&explanation)))
+    print(&format!("query    {text}\npassage  {}\n\n{}", excerpt(&document.content(), 400), table(&explanation)))
 }
 
 /// The parts as a table, the formula's names at its head.

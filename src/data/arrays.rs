@@ -99,10 +99,14 @@ impl<'a> Arrays<'a> {
             facts.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
         metadata.insert("form".to_owned(), form.to_owned());
         atomic::write_with(path, |partial| {
+            // The library writes files that only their owner reads; a file made the plain way tells who should.
+            let made = File::create(partial).and_then(|file| file.metadata());
+            let readers = made.map_err(Error::io("create", partial))?.permissions();
             safetensors::serialize_to_file(views, Some(metadata), partial).map_err(|error| match error {
                 safetensors::SafeTensorError::IoError(cause) => Error::io("write", path)(cause),
                 other => Error::io("write", path)(std::io::Error::other(other)),
-            })
+            })?;
+            std::fs::set_permissions(partial, readers).map_err(Error::io("write", path))
         })
     }
 }

@@ -82,6 +82,12 @@ id! {
     /// Identifier of a corpus passage (BEIR `_id` in corpus.jsonl).
     DocId
 }
+impl DocId {
+    /// The identifier `text`, which was one before it was put into a table.
+    pub(super) fn known(text: &str) -> Self {
+        Self(text.into())
+    }
+}
 id! {
     /// Identifier of a query (BEIR `_id` in queries.jsonl).
     QueryId

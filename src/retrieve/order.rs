@@ -3,77 +3,86 @@
 
 use crate::data::{Hit, IdTable};
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 
-/// Keeps the best `k` of the rows pushed, in O(log k) each.
+/// Keeps the best `k` of the rows pushed: what comes is gathered, and cut back to the best when twice as many are
+/// there, so that a row costs the same few steps at any `k`.
 pub struct TopK<'o> {
     ids: &'o IdTable,
     k: usize,
-    /// The worst kept entry is at the top.
-    heap: BinaryHeap<Entry>,
+    kept: Vec<Entry>,
+    /// A row that does not rank before it is not among the best; known from the first cut on.
+    last: Option<Entry>,
 }
 
+#[derive(Clone, Copy)]
 struct Entry {
     score: f32,
     place: u32,
-    row: usize,
+    row: u32,
 }
 
-impl Ord for Entry {
-    /// Greater is worse, so that a max-heap gives up the worst.
-    fn cmp(&self, other: &Self) -> Ordering {
+impl Entry {
+    /// [`Ordering::Less`] when `self` ranks before `other`.
+    fn rank_order(&self, other: &Self) -> Ordering {
         other.score.total_cmp(&self.score).then(self.place.cmp(&other.place))
     }
 }
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Entry {}
 
 impl<'o> TopK<'o> {
     /// Nothing yet, room for `k`.
     #[must_use]
     pub fn new(ids: &'o IdTable, k: usize) -> Self {
-        Self { ids, k, heap: BinaryHeap::with_capacity(k.min(ids.len()) + 1) }
+        let k = k.min(ids.len());
+        Self { ids, k, kept: Vec::with_capacity(2 * k), last: None }
     }
 
     /// Offers `row` with `score`.
     ///
     /// # Panics
     /// When `row` is not a row of the table.
+    #[inline]
     pub fn push(&mut self, row: usize, score: f32) {
-        let entry = Entry { score, place: self.ids.places()[row], row };
-        if self.heap.len() < self.k {
-            self.heap.push(entry);
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && entry < *worst
-        {
-            *worst = entry;
+        if self.last.is_some_and(|last| score < last.score) || self.k == 0 {
+            return;
+        }
+        let row_number = u32::try_from(row).expect("rows are counted in u32");
+        let entry = Entry { score, place: self.ids.places()[row], row: row_number };
+        if self.last.is_none_or(|last| entry.rank_order(&last).is_lt()) {
+            self.kept.push(entry);
+            if self.kept.len() == 2 * self.k {
+                self.cut();
+            }
         }
     }
 
-    /// The score that a row must reach to be kept, once `k` are; a row that has just this score is kept if its
-    /// id ranks first.
+    /// Forgets all but the best.
+    fn cut(&mut self) {
+        if self.kept.len() > self.k {
+            self.kept.select_nth_unstable_by(self.k - 1, Entry::rank_order);
+            self.kept.truncate(self.k);
+            self.last = self.kept.last().copied();
+        } else if self.kept.len() == self.k {
+            self.last = self.kept.iter().copied().max_by(Entry::rank_order);
+        }
+    }
+
+    /// A score below which no row is kept any more, once `k` are. It is near the last kept one's; to have just that,
+    /// all would have to be cut back at each call.
     #[must_use]
-    pub fn floor(&self) -> Option<f32> {
-        if self.heap.len() < self.k { None } else { self.heap.peek().map(|worst| worst.score) }
+    pub fn floor(&mut self) -> Option<f32> {
+        if self.last.is_none() || self.kept.len() > self.k + self.k / 4 {
+            self.cut();
+        }
+        self.last.map(|last| last.score)
     }
 
     /// The kept hits, best first.
     #[must_use]
-    pub fn into_hits(self) -> Vec<Hit> {
-        let best = self.heap.into_sorted_vec().into_iter();
-        best.map(|entry| Hit { doc: self.ids.id(entry.row), score: entry.score }).collect()
+    pub fn into_hits(mut self) -> Vec<Hit> {
+        self.cut();
+        self.kept.sort_unstable_by(Entry::rank_order);
+        let best = self.kept.into_iter();
+        best.map(|entry| Hit { doc: self.ids.id(entry.row as usize), score: entry.score }).collect()
     }
 }
 
@@ -98,7 +107,10 @@ mod tests {
             }
             all.sort_by(Hit::rank_order);
             all.truncate(k);
-            prop_assert_eq!(top.floor(), all.last().filter(|_| all.len() == k && k > 0).map(|hit| hit.score));
+            match top.floor() {
+                Some(floor) => prop_assert!(all.len() == k && floor <= all[k - 1].score),
+                None => prop_assert!(all.len() < k || k == 0),
+            }
             prop_assert_eq!(top.into_hits(), all);
         }
     }

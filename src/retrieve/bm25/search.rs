@@ -64,11 +64,11 @@ pub(super) fn best(
     let mut parts = Vec::with_capacity(lists.len());
     loop {
         // Rows that only the later lists have cannot be among the best any more.
-        let essential = essential(&tails, needed(&top, lists.len(), pruning));
+        let essential = essential(&tails, needed(&mut top, lists.len(), pruning));
         let Some(window) = lists[..essential].iter().filter_map(|(list, _)| list.window()).min() else { break };
         parts.clear();
         parts.extend(lists.iter_mut().map(|(list, _)| list.part(window)));
-        let needed = needed(&top, lists.len(), pruning);
+        let needed = needed(&mut top, lists.len(), pruning);
         search_window(&Window { number: window, parts: &parts, weights: &weights, needed }, room);
         let first = window as usize * WINDOW;
         for candidate in &room.candidates {
@@ -82,7 +82,7 @@ pub(super) fn best(
 
 /// What a row must be able to reach, a little below what it must reach: bounds are sums of their own, and rounded
 /// another way than the score they bound.
-fn needed(top: &TopK<'_>, terms: usize, pruning: Pruning) -> f32 {
+fn needed(top: &mut TopK<'_>, terms: usize, pruning: Pruning) -> f32 {
     let slack = (terms as f32 + 4.0) * f32::EPSILON;
     match pruning {
         Pruning::On => top.floor().map_or(0.0, |floor| floor * (1.0 - slack)),
@@ -117,7 +117,13 @@ fn search_window(window: &Window<'_>, room: &mut Room) {
     room.candidates.clear();
     let bounds = window.parts.iter().zip(window.weights).map(|(part, weight)| part.best * weight);
     let tails = tails(bounds);
-    let essential = essential(&tails, window.needed);
+    let mut essential = essential(&tails, window.needed);
+    let postings = |parts: &[Part<'_>]| parts.iter().map(|part| part.scores.len()).sum::<usize>();
+    let (sure, rest) = window.parts.split_at(essential);
+    // To look a row up takes about as long as to add so many.
+    if postings(sure) * 4 >= postings(rest) && tails[0] >= window.needed {
+        essential = window.parts.len();
+    }
     let bar = window.needed - tails[essential];
     let filled: Vec<usize> = (0..essential).filter(|&at| !window.parts[at].scores.is_empty()).collect();
     match filled[..] {
@@ -158,9 +164,11 @@ fn above_in_part(part: &Part<'_>, weight: f32, (bar, window): (f32, u32), candid
     }
 }
 
+/// The greatest of `scores`, which are not below 0: their bits are in the same order, and processors compare those
+/// many at once.
 #[inline]
 fn greatest(scores: &[f32]) -> f32 {
-    scores.iter().fold(0.0, |most, &score| if score > most { score } else { most })
+    f32::from_bits(scores.iter().fold(0, |most, score| most.max(score.to_bits())))
 }
 
 /// Adds up the parts at `filled` and takes the sums that reach `bar`, by row.
@@ -205,15 +213,15 @@ fn add(sums: &mut [f32; WINDOW], part: &Part<'_>, (weight, window): (f32, u32)) 
 /// Takes the sums above 0 that reach `bar`, and sets all to 0.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma", "aarch64+neon"))]
 fn take_above(sums: &mut [f32], bar: f32, candidates: &mut Vec<Sum>) {
-    const STEP: usize = 32;
+    const STEP: usize = 16;
     let bar = bar.max(f32::MIN_POSITIVE);
     for (first, sums) in (0_u16..).step_by(STEP).zip(sums.chunks_exact_mut(STEP)) {
-        if greatest(sums) >= bar {
-            for (row, &score) in (first..).zip(&*sums) {
-                if score >= bar {
-                    candidates.push(Sum { row, score });
-                }
-            }
+        let reached = (0..STEP).fold(0_u32, |reached, at| reached | u32::from(sums[at] >= bar) << at);
+        let mut left = reached;
+        while left != 0 {
+            let at = left.trailing_zeros();
+            left &= left - 1;
+            candidates.push(Sum { row: first + at as u16, score: sums[at as usize] });
         }
         sums.fill(0.0);
     }
