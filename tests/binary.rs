@@ -131,7 +131,7 @@ fn a_recipe_ends_with_a_table_and_runs_again_from_the_store() -> Outcome {
                 .and_then(|arms| arms.iter().position(|a| a["name"] == arm))
                 .ok_or("no such arm")?;
             assert_eq!(
-                scores[0]["evaluation"]["mean"]["ndcg@10"],
+                scores["runs"][0]["evaluation"]["mean"]["ndcg@10"],
                 outcome["arms"][place]["scores"]["ndcg@10"]["values"][index]
             );
             assert!(out.join(format!("encoders/{arm}-seed{seed}/modules.json")).is_file());

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod commands;
+mod eval;
 mod progress;
 
 use arguments::Arguments;

@@ -107,9 +107,12 @@ impl RunFile {
     /// `defect` with the line it stands in.
     fn fault(&self, defect: &Defect) -> Error {
         let before = defect.at - self.bytes.as_ptr().addr();
-        let line = self.bytes[..before].iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
+        let line = self.bytes[..before].split(|&byte| byte == b'\n').count() as u64;
         let fault = Fault::new(&self.path, defect.expected, defect.found.as_str()).line(line);
-        defect.key.map_or_else(|| fault.clone(), |key| fault.clone().key(key)).into()
+        match defect.key {
+            Some(key) => fault.key(key).into(),
+            None => fault.into(),
+        }
     }
 }
 
@@ -262,11 +265,23 @@ mod tests {
     fn each_defect_is_told_with_its_line() {
         let good = "q Q0 d 1 1 t\n";
         for (bad, said) in [
-            (&b"q Q0 d 1 t\n"[..], "a.trec:3: expected 6 columns (query Q0 passage rank score tag), found 5: \"q Q0 d 1 t\""),
-            (b"q Q0 e 1 2 t u", "a.trec:3: expected 6 columns (query Q0 passage rank score tag), found 7: \"q Q0 e 1 2 t u\""),
+            (
+                &b"q Q0 d 1 t\n"[..],
+                "a.trec:3: expected 6 columns (query Q0 passage rank score tag), found 5: \"q Q0 d 1 t\"",
+            ),
+            (
+                b"q Q0 e 1 2 t u",
+                "a.trec:3: expected 6 columns (query Q0 passage rank score tag), found 7: \"q Q0 e 1 2 t u\"",
+            ),
             (b"q Q0 e 1 inf t\n", "a.trec:3: `score`: expected a finite number, found \"inf\""),
-            (b"q Q0 e\xc2\xa0f 1 1 t\n", "a.trec:3: `passage`: expected an identifier, found an identifier with white space in it"),
-            (b"p Q0 d 1 1 t\nq Q0 d 1 3 t", "a.trec:4: `passage`: expected each passage once per query, found d again for q"),
+            (
+                b"q Q0 e\xc2\xa0f 1 1 t\n",
+                "a.trec:3: `passage`: expected an identifier, found an identifier with white space in it",
+            ),
+            (
+                b"p Q0 d 1 1 t\nq Q0 d 1 3 t",
+                "a.trec:4: `passage`: expected each passage once per query, found d again for q",
+            ),
             (b"q Q0 \xff 1 1 t\n", "a.trec:3: expected UTF-8 text, found an invalid byte at column 6"),
         ] {
             let text = [good.as_bytes(), b"\n", bad].concat();
