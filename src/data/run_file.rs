@@ -71,6 +71,18 @@ impl RunFile {
         Ok(Self { path: path.to_owned(), bytes: std::fs::read(path).map_err(Error::io("read", path))? })
     }
 
+    /// Its size in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// True when the file is of no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The ranked lists; the rank column is ignored, as `trec_eval` does.
     ///
     /// # Errors
