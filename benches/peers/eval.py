@@ -6,8 +6,9 @@
 Makes a Python environment with the peers from PyPI in the scratch folder (once), writes a run of queries x hits and its
 judgements there, and times ndcg@10, recall@100, map and mrr. Ours is the whole process, from its start to its end. A
 peer's process reports two times from its own clock, after its imports (and ranx's compilation on a small run): files to
-metrics, and metrics alone, with everything in memory. Runs are interleaved; the table has medians, the least and the
-greatest. Ends with an error where the means differ by more than 1e-6 (ranx: 1e-4, it breaks ties by place).
+metrics, and metrics alone, with everything in memory. CPU seconds are of whole processes, imports included: on a busy machine they are
+the fairer measure. Runs are interleaved; the table has medians, the least and the
+greatest. Ends with an error where the means differ by more than 1e-6.
 """
 import argparse
 import json
@@ -54,7 +55,7 @@ print(json.dumps({"whole": ended - begun, "metrics": ended - parsed, "mean": {k:
 
 
 def write_case(folder, queries, hits):
-    """Scores fall along the list, with ties; 20 judged passages a query, of which half are in the run."""
+    """Scores fall along the list, without ties, which ranx breaks by place; 20 judged passages a query, of which half are in the run."""
     run, qrels = folder / f"{queries}x{hits}.trec", folder / f"{queries}x{hits}.qrels"
     if run.exists() and qrels.exists():
         return run, qrels
@@ -65,7 +66,7 @@ def write_case(folder, queries, hits):
             docs = draw.sample(range(1_000_000), hits + 10)
             score = 30.0
             for rank, doc in enumerate(docs[:hits], 1):
-                score -= draw.randrange(5) / 100
+                score -= draw.randrange(1, 5) / 100
                 run_file.write(f"q{query} Q0 doc{doc} {rank} {score:.6f} bench\n")
             for doc in docs[hits:] + draw.sample(docs[:hits], 10):
                 qrels_file.write(f"q{query} 0 doc{doc} {draw.choice([0, 0, 1, 1, 2])}\n")
@@ -83,7 +84,7 @@ def environment(folder):
 
 
 def child(command):
-    """The child's output, its seconds from start to end, and its greatest resident size in GiB."""
+    """The child's output, its seconds from start to end, those its threads worked, and its greatest resident GiB."""
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     output = process.stdout.read()
@@ -92,7 +93,7 @@ def child(command):
     seconds = time.perf_counter() - begun
     if status != 0:
         sys.exit(f"{command[0]} failed:\n{errors}")
-    return output, seconds, usage.ru_maxrss / 2**20
+    return output, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
 
 
 def main():
@@ -110,12 +111,13 @@ def main():
 
     ours = [arguments.program, "eval", "--qrels", qrels, "--run", run, "--metrics", ",".join(METRICS),
             "--dialect", "trec_eval", "--json"]
-    whole, metrics, memory, means = {}, {}, {}, {}
+    whole, metrics, worked, memory, means = {}, {}, {}, {}, {}
     for number in range(arguments.rounds):
         for name, command in [("nearmiss", ours), ("pytrec_eval", [python, "-c", PYTREC_EVAL, run, qrels]),
                               ("ranx", [python, "-c", RANX, run, qrels])]:
-            output, seconds, resident = child(command)
+            output, seconds, work, resident = child(command)
             found = json.loads(output)
+            worked.setdefault(name, []).append(work)
             memory[name] = max(resident, memory.get(name, 0))
             if name == "nearmiss":
                 whole.setdefault(name, []).append(seconds)
@@ -126,24 +128,24 @@ def main():
                 means[name] = found["mean"]
             print(f"round {number + 1}: {name} {whole[name][-1]:.2f} s", file=sys.stderr)
 
-    for name, bound in [("pytrec_eval", 1e-6), ("ranx", 1e-4)]:
+    for name in ["pytrec_eval", "ranx"]:
         for metric in METRICS:
-            if abs(means["nearmiss"][metric] - means[name][metric]) > bound:
+            if abs(means["nearmiss"][metric] - means[name][metric]) > 1e-6:
                 sys.exit(f"{metric}: {means['nearmiss'][metric]} here, {means[name][metric]} by {name}")
 
     def spread(times):
         return f"{statistics.median(times):.2f} s ({min(times):.2f} to {max(times):.2f})"
 
-    base = statistics.median(whole["nearmiss"])
+    def ratio(times):
+        return f"{statistics.median(times) / statistics.median(whole['nearmiss']):.1f}"
+
     print(f"{arguments.queries} queries x {arguments.hits} hits, {run.stat().st_size / 2**20:.0f} MiB, "
-          f"{os.cpu_count()} cores, {arguments.rounds} rounds\n")
-    print("| | files to metrics | ratio | metrics alone | ratio to our whole | peak memory |")
-    print("|---|---|---|---|---|---|")
+          f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {arguments.rounds} rounds\n")
+    print("| | files to metrics | over ours | metrics alone | over our whole | CPU seconds of the process | peak memory |")
+    print("|---|---|---|---|---|---|---|")
     for name, times in whole.items():
-        alone, ratio = "-", "-"
-        if name in metrics:
-            alone, ratio = spread(metrics[name]), f"{statistics.median(metrics[name]) / base:.1f}"
-        print(f"| {name} | {spread(times)} | {statistics.median(times) / base:.1f} | {alone} | {ratio} | {memory[name]:.2f} GiB |")
+        alone = [spread(metrics[name]), ratio(metrics[name])] if name in metrics else ["-", "-"]
+        print("| " + " | ".join([name, spread(times), ratio(times), *alone, spread(worked[name]), f"{memory[name]:.2f} GiB"]) + " |")
 
 
 main()

@@ -53,7 +53,7 @@ pub(super) struct Eval {
     #[arg(long, default_value_t = Seed(1))]
     seed: Seed,
     /// Also write the values of every query: a table (.tsv) or records (.json).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = tsv_or_json)]
     per_query: Option<PathBuf>,
     /// How tables are written.
     #[arg(long, value_enum, default_value = "text")]
@@ -92,6 +92,12 @@ impl From<Format> for Style {
 fn dialects() -> impl TypedValueParser<Value = Dialect> {
     let known = Dialect::ALL.map(|dialect| PossibleValue::new(dialect.name()).help(dialect.differs()));
     PossibleValuesParser::new(known).try_map(|name| name.parse::<Dialect>())
+}
+
+fn tsv_or_json(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let known = path.extension().is_some_and(|ending| ending == "tsv" || ending == "json");
+    if known { Ok(path) } else { Err("expected a file that ends in .tsv or .json".to_owned()) }
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -281,23 +287,18 @@ fn write_per_query(path: &Path, arguments: &Eval, evaluations: &[Evaluation], me
     let rows = arguments.run.iter().zip(evaluations).flat_map(|(run, found)| {
         found.per_query.iter().map(move |(query, values)| (run.display().to_string(), query, values))
     });
-    let text = match path.extension().and_then(std::ffi::OsStr::to_str) {
-        Some("tsv") => {
-            let mut text = String::from("run\tquery");
-            let line = |cells: Vec<String>| format!("\t{}\n", cells.join("\t"));
-            text.push_str(&line(metrics.iter().map(Metric::to_string).collect()));
-            for (run, query, values) in rows {
-                text.push_str(&format!("{run}\t{query}"));
-                text.push_str(&line(metrics.iter().map(|metric| values[metric].to_string()).collect()));
-            }
-            text
+    let text = if path.extension().is_some_and(|ending| ending == "json") {
+        let records: Vec<_> =
+            rows.map(|(run, query, values)| json!({"run": run, "query": query, "values": values})).collect();
+        format!("{}\n", serde_json::to_string_pretty(&records)?)
+    } else {
+        let line = |cells: Vec<String>| format!("\t{}\n", cells.join("\t"));
+        let mut text = format!("run\tquery{}", line(metrics.iter().map(Metric::to_string).collect()));
+        for (run, query, values) in rows {
+            text.push_str(&format!("{run}\t{query}"));
+            text.push_str(&line(metrics.iter().map(|metric| values[metric].to_string()).collect()));
         }
-        Some("json") => {
-            let records: Vec<_> =
-                rows.map(|(run, query, values)| json!({"run": run, "query": query, "values": values})).collect();
-            format!("{}\n", serde_json::to_string_pretty(&records)?)
-        }
-        _ => bail!("{}: expected a file that ends in .tsv or .json", path.display()),
+        text
     };
     atomic::write_file(path, |out| out.write_all(text.as_bytes()).map_err(Error::io("write", path)))?;
     let settings = json!({

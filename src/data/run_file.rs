@@ -5,6 +5,7 @@ use super::{Error, Fault, Result, error::excerpt};
 use ahash::{AHashMap, AHashSet};
 use rayon::prelude::*;
 use std::cmp::Ordering;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 /// A passage found for a query, by reference.
@@ -93,7 +94,10 @@ impl RunFile {
         let mut lists: AHashMap<&str, Vec<Found<'_>>> = AHashMap::new();
         for chunk in chunks {
             for (query, mut hits) in chunk.map_err(|defect| self.fault(&defect))? {
-                lists.entry(query).or_default().append(&mut hits);
+                match lists.entry(query) {
+                    Entry::Occupied(list) => list.into_mut().append(&mut hits),
+                    Entry::Vacant(place) => drop(place.insert(hits)),
+                }
             }
         }
         let second = lists
@@ -201,7 +205,12 @@ fn parse(bytes: &[u8]) -> Chunk<'_> {
         let hit = Found { doc, score: score + 0.0 };
         match lists.last_mut() {
             Some((last, hits)) if *last == query => hits.push(hit),
-            _ => lists.push((query, vec![hit])),
+            _ => {
+                // Lists of one run are mostly of one length.
+                let mut hits = Vec::with_capacity(lists.last().map_or(1, |(_, hits)| hits.len()));
+                hits.push(hit);
+                lists.push((query, hits));
+            }
         }
     }
     Ok(lists)

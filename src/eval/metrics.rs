@@ -51,24 +51,31 @@ fn cut<T>(list: &[T], depth: Option<usize>) -> &[T] {
     &list[..depth.unwrap_or(list.len()).min(list.len())]
 }
 
+/// Which of two values of a metric speaks for a run.
+enum Better {
+    Higher,
+    Lower,
+}
+
 /// One kind of metric: its name before the `@`, its other names in the field, and its value at a depth.
 struct Kind {
     name: &'static str,
     also: &'static [&'static str],
+    better: Better,
     value: fn(&Ranked, Option<usize>) -> f64,
 }
 
 /// A metric is one function below and one row here.
 const KINDS: [Kind; 9] = [
-    Kind { name: "ndcg", also: &[], value: ndcg },
-    Kind { name: "recall", also: &[], value: recall },
-    Kind { name: "mrr", also: &["recip_rank"], value: reciprocal_rank },
-    Kind { name: "map", also: &[], value: average_precision },
-    Kind { name: "precision", also: &["p"], value: precision },
-    Kind { name: "success", also: &["hit_rate", "accuracy"], value: success },
-    Kind { name: "r_precision", also: &["rprec"], value: r_precision },
-    Kind { name: "judged", also: &[], value: judged },
-    Kind { name: "hole", also: &[], value: hole },
+    Kind { name: "ndcg", also: &[], better: Better::Higher, value: ndcg },
+    Kind { name: "recall", also: &[], better: Better::Higher, value: recall },
+    Kind { name: "mrr", also: &["recip_rank"], better: Better::Higher, value: reciprocal_rank },
+    Kind { name: "map", also: &[], better: Better::Higher, value: average_precision },
+    Kind { name: "precision", also: &["p"], better: Better::Higher, value: precision },
+    Kind { name: "success", also: &["hit_rate", "accuracy"], better: Better::Higher, value: success },
+    Kind { name: "r_precision", also: &["rprec"], better: Better::Higher, value: r_precision },
+    Kind { name: "judged", also: &[], better: Better::Higher, value: judged },
+    Kind { name: "hole", also: &[], better: Better::Lower, value: hole },
 ];
 
 /// A metric and its depth, written `ndcg@10`, `recall@100`, `mrr`, `map`, `precision@5`; without a
@@ -81,6 +88,15 @@ pub struct Metric {
 }
 
 impl Metric {
+    /// `value` with its sign turned where the smaller is better: the greater result speaks for a run.
+    #[must_use]
+    pub fn merit(self, value: f64) -> f64 {
+        match KINDS[self.kind].better {
+            Better::Higher => value,
+            Better::Lower => -value,
+        }
+    }
+
     pub(super) fn value(self, query: &Ranked) -> f64 {
         (KINDS[self.kind].value)(query, self.depth.map(NonZeroUsize::get))
     }

@@ -57,7 +57,8 @@ impl Scores<'_> {
             let value = |metric: &Metric| Cell {
                 text: format!("{:.4}", evaluation.mean[metric]),
                 marks: self.marks(place, *metric),
-                best: !alone && self.evaluations.iter().all(|other| other.mean[metric] <= evaluation.mean[metric]),
+                best: !alone
+                    && self.evaluations.iter().all(|other| merit(other, *metric) <= merit(evaluation, *metric)),
             };
             let front = letter.into_iter().chain([Cell::from(name.clone())]);
             rows.push(front.chain(self.metrics.iter().map(value)).collect());
@@ -93,9 +94,9 @@ impl Scores<'_> {
     /// Letters of the runs that `place` is significantly better than.
     fn marks(&self, place: usize, metric: Metric) -> String {
         let beaten = self.comparisons.iter().filter(|c| c.metric == metric && c.randomisation.holm < self.alpha);
-        let beaten = beaten.filter_map(|c| match (c.run == place, c.baseline == place) {
-            (true, _) if c.difference > 0.0 => Some(c.baseline),
-            (_, true) if c.difference < 0.0 => Some(c.run),
+        let beaten = beaten.filter_map(|c| match metric.merit(c.difference) {
+            merit if merit > 0.0 && c.run == place => Some(c.baseline),
+            merit if merit < 0.0 && c.baseline == place => Some(c.run),
             _ => None,
         });
         let mut places: Vec<usize> = beaten.collect();
@@ -111,6 +112,10 @@ impl Scores<'_> {
             _ => (place + 1).to_string(),
         }
     }
+}
+
+fn merit(evaluation: &Evaluation, metric: Metric) -> f64 {
+    metric.merit(evaluation.mean[&metric])
 }
 
 /// 0.95 as "95", 0.999 as "99.9".
@@ -193,7 +198,7 @@ mod tests {
 
     /// Twelve queries; one run has every answer first, one second, one not at all.
     fn scores_of(style: Style) -> Result<[String; 2], Box<dyn std::error::Error>> {
-        let metrics: [Metric; 2] = ["mrr".parse()?, "r_precision".parse()?];
+        let metrics: [Metric; 3] = ["mrr".parse()?, "r_precision".parse()?, "hole".parse()?];
         let (mut qrels, mut runs) = (Qrels::default(), vec![Run::default(); 3]);
         for index in 0..12 {
             let query = QueryId::new(&format!("q{index}"))?;
@@ -222,7 +227,11 @@ mod tests {
     #[test]
     fn a_terminal_sees_columns() -> Result<(), Box<dyn std::error::Error>> {
         let [means, comparisons] = scores_of(Style::Text)?;
-        let expected = "   run         mrr       r_precision\na  first       1.0000^b  1.0000^b\nb  second_one  0.5000^c  0.0000\nc  none        0.0000    0.0000\n";
+        let expected = "   run         mrr       r_precision  hole
+a  first       1.0000^b  1.0000^b     0.5000
+b  second_one  0.5000^c  0.0000       0.5000^c
+c  none        0.0000    0.0000       1.0000
+";
         assert_eq!(means, expected);
         // Both tests of 12 equal differences: 2 of 4096 patterns, doubled by Holm.
         let first = "mrr          b - a  -0.5000     -0.5000 to -0.5000  0.0005  0.0010  <0.0001  <0.0001  0/0/12  -";
@@ -242,7 +251,7 @@ mod tests {
         let [means, comparisons] = scores_of(Style::Latex)?;
         assert_eq!(
             means.lines().nth(4),
-            Some("a & first & \\textbf{1.0000}$^{b}$ & \\textbf{1.0000}$^{b}$ \\\\"),
+            Some("a & first & \\textbf{1.0000}$^{b}$ & \\textbf{1.0000}$^{b}$ & \\textbf{0.5000} \\\\"),
             "{means}"
         );
         assert!(

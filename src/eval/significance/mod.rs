@@ -98,6 +98,9 @@ pub fn compare(
     all
 }
 
+/// Values closer than this differ by rounding alone: a metric sums the same terms in another order.
+const SAME: f64 = 1e-12;
+
 fn one(
     runs: &[Evaluation],
     (baseline, run): (usize, usize),
@@ -105,13 +108,15 @@ fn one(
     settings: &Settings,
 ) -> Option<Comparison> {
     let base = &runs[baseline].per_query;
-    let paired =
-        runs[run].per_query.iter().filter_map(|(query, values)| Some(values[&metric] - base.get(query)?[&metric]));
+    let paired = runs[run].per_query.iter().filter_map(|(query, values)| {
+        let difference = values[&metric] - base.get(query)?[&metric];
+        Some(if difference.abs() < SAME { 0.0 } else { difference })
+    });
     let differences: Vec<f64> = paired.collect();
     if differences.len() < 2 {
         return None;
     }
-    let count = |holds: fn(&f64) -> bool| differences.iter().filter(|difference| holds(difference)).count();
+    let count = |holds: fn(f64) -> bool| differences.iter().filter(|&&value| holds(metric.merit(value))).count();
     let randomisation = randomisation::test(&differences, settings.draws, settings.seed);
     let uncorrected = |p| PValue { p, holm: p };
     Some(Comparison {
@@ -121,9 +126,9 @@ fn one(
         queries: differences.len(),
         difference: mean(&differences),
         interval: bootstrap::interval(&differences, settings),
-        wins: count(|difference| *difference > 0.0),
-        ties: count(|difference| *difference == 0.0),
-        losses: count(|difference| *difference < 0.0),
+        wins: count(|merit| merit > 0.0),
+        ties: count(|merit| merit == 0.0),
+        losses: count(|merit| merit < 0.0),
         randomisation: uncorrected(randomisation.p),
         exact: randomisation.exact,
         student: uncorrected(student::paired(&differences)),
