@@ -244,7 +244,7 @@ c  none        0.0000    0.0000       1.0000
         let [means, _] = scores_of(Style::Markdown)?;
         assert_eq!(
             means.lines().nth(2),
-            Some("| a | first       | **1.0000**<sup>b</sup> | **1.0000**<sup>b</sup> |"),
+            Some("| a | first       | **1.0000**<sup>b</sup> | **1.0000**<sup>b</sup> | **0.5000**             |"),
             "{means}"
         );
         assert!(means.contains("| b | second\\_one |"), "{means}");
