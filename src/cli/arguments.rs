@@ -3,7 +3,6 @@
 use super::bm25::{Bm25Arguments, Explain, Index};
 use crate::data::Seed;
 use crate::encode::device::DeviceChoice;
-use crate::eval::Metric;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -60,8 +59,8 @@ pub(super) enum Command {
     Mix(Mix),
     /// Train an encoder on instances; writes a sentence-transformers folder.
     Train(Box<Train>),
-    /// Score TREC runs by the judgements of a split.
-    Eval(Eval),
+    /// Score TREC runs by judgements; compare them.
+    Eval(Box<super::eval::Eval>),
     /// Make an untrained encoder with a vocabulary from a corpus.
     NewEncoder(NewEncoder),
 }
@@ -258,21 +257,6 @@ pub(super) enum InBatch {
     None,
     Positives,
     All,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Eval {
-    #[command(flatten)]
-    pub data: Data,
-    /// TREC runs.
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE.trec")]
-    pub run: Vec<PathBuf>,
-    /// Metrics.
-    #[arg(long, value_delimiter = ',', default_value = "ndcg@10,recall@100,mrr@10,map")]
-    pub metrics: Vec<Metric>,
-    /// Print JSON with the values of every query.
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,9 +3,8 @@
 use super::arguments::{self, Arguments, Command, Generate};
 use super::bm25;
 use super::progress::{Terminal, say};
-use crate::data::{Candidate, Collection, Digest, Fault, Provenance, Run, Store, jsonl};
+use crate::data::{Candidate, Collection, Digest, Fault, Provenance, Store, jsonl};
 use crate::encode::{BiEncoder, FreshEncoder, device};
-use crate::eval::{Metric, SelfHits, evaluate};
 use crate::experiment::recipe::{ArmRecipe, DenseChoice};
 use crate::experiment::stages::{self, DenseSettings, MineStage, OpenEncoder, Workplace};
 use crate::experiment::{ExperimentError, Recipe, chain, generate};
@@ -45,7 +44,7 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Generate(Generate::Negatives(generate)) => generate_negatives(&work, &generate),
         Command::Mix(mix) => mix_instances(&mix),
         Command::Train(train) => train_encoder(&work, &train),
-        Command::Eval(eval) => eval_runs(&eval),
+        Command::Eval(eval) => super::eval::run(&eval),
         Command::NewEncoder(new) => new_encoder(&work, &new),
     };
     crate::data::Watch::end(&watch);
@@ -321,34 +320,6 @@ fn train_encoder(work: &Workplace<'_>, arguments: &arguments::Train) -> Result<(
         ));
     }
     Ok(())
-}
-
-fn eval_runs(arguments: &arguments::Eval) -> Result<()> {
-    let collection = Collection::open(&arguments.data.data)?;
-    let qrels = collection.qrels(&arguments.data.split)?;
-    let mut rows = vec![
-        std::iter::once("run".to_owned()).chain(arguments.metrics.iter().map(ToString::to_string)).collect::<Vec<_>>(),
-    ];
-    let mut all = Vec::new();
-    for path in &arguments.run {
-        let run = Run::read_trec(path)?;
-        if run.is_empty() {
-            return Err(crate::data::Error::from(Fault::new(path, "a TREC run", "an empty file")).into());
-        }
-        let evaluation = evaluate(&run, &qrels, &arguments.metrics, SelfHits::Drop);
-        if evaluation.missing > 0 {
-            let (missing, all) = (evaluation.missing, evaluation.queries);
-            say(&format!("{}: {missing} of {all} judged queries are not in the run and count 0", path.display()));
-        }
-        let value = |metric: &Metric| format!("{:.4}", evaluation.mean[metric]);
-        rows.push(std::iter::once(path.display().to_string()).chain(arguments.metrics.iter().map(value)).collect());
-        all.push(json!({"run": path, "evaluation": evaluation}));
-    }
-    if arguments.json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&all)?))
-    } else {
-        print(&crate::report::table::align(&rows))
-    }
 }
 
 fn new_encoder(work: &Workplace<'_>, arguments: &arguments::NewEncoder) -> Result<()> {

@@ -4,6 +4,7 @@
 mod arguments;
 mod bm25;
 mod commands;
+mod eval;
 mod progress;
 
 use arguments::Arguments;

@@ -12,6 +12,19 @@ pub struct Qrels {
 }
 
 impl Qrels {
+    /// Judgements in the form of the first line: four columns are TREC's, anything else must be BEIR's.
+    ///
+    /// # Errors
+    /// As [`Qrels::read_beir`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let mut first = None;
+        jsonl::each_line(path, |bytes, line| {
+            first = first.or(Some(utf8(bytes, path, line)?.split_whitespace().count()));
+            Ok(())
+        })?;
+        if first == Some(4) { Self::read_trec(path) } else { Self::read_beir(path) }
+    }
+
     /// Judgements in BEIR form: one header line, then query-id, corpus-id and score, tab-separated.
     ///
     /// # Errors

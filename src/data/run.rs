@@ -1,7 +1,7 @@
 //! Ranked results, one list a query, in the one order used everywhere:
 //! score descending, then passage id descending by bytes (trec_eval's rule for ties).
 
-use super::{DocId, Error, Fault, QueryId, Result, error::excerpt, jsonl, qrels::utf8};
+use super::{DocId, Error, Fault, Found, Lists, QueryId, Result, RunFile, ids::InvalidId};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,10 +16,14 @@ pub struct Hit {
 }
 
 impl Hit {
+    fn found(&self) -> Found<'_> {
+        Found { doc: self.doc.as_str(), score: self.score }
+    }
+
     /// [`Ordering::Less`] when `self` ranks before `other`.
     #[must_use]
     pub fn rank_order(&self, other: &Self) -> Ordering {
-        other.score.total_cmp(&self.score).then_with(|| other.doc.as_str().as_bytes().cmp(self.doc.as_str().as_bytes()))
+        self.found().rank_order(&other.found())
     }
 }
 
@@ -59,44 +63,26 @@ impl Run {
         self.lists.is_empty()
     }
 
+    /// The same lists by reference.
+    #[must_use]
+    pub fn lists(&self) -> Lists<'_> {
+        self.iter().map(|(query, hits)| (query.as_str(), hits.iter().map(Hit::found).collect())).collect()
+    }
+
     /// A TREC run: `query Q0 passage rank score tag`; the rank column is ignored, as trec_eval does.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Input`] naming the line with another column count, a score that is no
     /// finite number, or a passage listed twice for a query.
     pub fn read_trec(path: &Path) -> Result<Self> {
-        let mut lists: BTreeMap<QueryId, BTreeMap<DocId, f32>> = BTreeMap::new();
-        jsonl::each_line(path, |bytes, line| {
-            let text = utf8(bytes, path, line)?;
-            let columns: Vec<&str> = text.split_whitespace().collect();
-            let [query, _, doc, _, score, _] = columns[..] else {
-                return Err(Fault::new(
-                    path,
-                    "6 columns (query Q0 passage rank score tag)",
-                    format!("{}: {}", columns.len(), excerpt(text, 60)),
-                )
-                .line(line)
-                .into());
-            };
-            let fault =
-                |key: &str, expected: &str, found: String| Fault::new(path, expected, found).line(line).key(key);
-            let query = QueryId::new(query).map_err(|e| fault("query", "an identifier", e.to_string()))?;
-            let doc = DocId::new(doc).map_err(|e| fault("passage", "an identifier", e.to_string()))?;
-            let score = score
-                .parse()
-                .ok()
-                .filter(|s: &f32| s.is_finite())
-                .ok_or_else(|| fault("score", "a finite number", excerpt(score, 40)))?;
-            if lists.entry(query.clone()).or_default().insert(doc.clone(), score).is_some() {
-                return Err(fault("passage", "each passage once per query", format!("{doc} again for {query}")).into());
-            }
-            Ok(())
-        })?;
-        let mut run = Self::default();
-        for (query, hits) in lists {
-            run.insert(query, hits.into_iter().map(|(doc, score)| Hit { doc, score }).collect());
-        }
-        Ok(run)
+        let file = RunFile::read(path)?;
+        let invalid = |error: InvalidId| Fault::new(path, "identifiers", error.to_string());
+        let owned = |hits: &[Found<'_>]| -> Result<Vec<Hit>> {
+            hits.iter().map(|hit| Ok(Hit { doc: DocId::new(hit.doc).map_err(invalid)?, score: hit.score })).collect()
+        };
+        let lists = file.lists()?;
+        let lists = lists.iter().map(|(query, hits)| Ok((QueryId::new(query).map_err(invalid)?, owned(hits)?)));
+        Ok(Self { lists: lists.collect::<Result<_>>()? })
     }
 
     /// Writes a TREC run with ranks from 1; scores read back to the same f32.
@@ -138,7 +124,7 @@ mod tests {
     #[test]
     fn ties_go_to_the_greater_id() -> Result<(), Box<dyn std::error::Error>> {
         let mut run = Run::default();
-        let hit = |id: &str| Ok::<_, super::super::ids::InvalidId>(Hit { doc: DocId::new(id)?, score: 1.0 });
+        let hit = |id: &str| Ok::<_, InvalidId>(Hit { doc: DocId::new(id)?, score: 1.0 });
         run.insert(QueryId::new("q")?, vec![hit("10")?, hit("9")?, hit("2")?]);
         let order: Vec<&str> = run.get("q").iter().map(|h| h.doc.as_str()).collect();
         assert_eq!(order, ["9", "2", "10"]);

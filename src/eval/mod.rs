@@ -1,46 +1,24 @@
-//! How good a run is against judgements, by `trec_eval`'s definitions.
+//! How good a run is against judgements, and whether two runs differ.
 //!
-//! Which queries count: those with at least one passage judged relevant. One that the run lacks
-//! counts 0 (`trec_eval`'s `-c`; without it `trec_eval` leaves such queries out, which rewards silence).
-//! Queries judged without any relevant passage are left out; `trec_eval` counts them 0. BEIR's
-//! collections have none, so there the means agree.
+//! The metrics are `trec_eval`'s. Which queries count, and what else the field's tools do differently, is a
+//! [`Dialect`]; the default scores every judged query that has a relevant passage, and one that the run lacks
+//! counts 0 (without that, silence is rewarded). [`significance`] compares runs query by query.
 
+pub mod dialect;
+pub mod evaluate;
 pub mod metrics;
+pub mod significance;
 
-pub use metrics::{Metric, MetricError, evaluate};
-
-use crate::data::QueryId;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-
-/// Values of metrics: means, and by query.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
-    /// Mean of each metric over the queries that count, 0 to 1.
-    pub mean: BTreeMap<Metric, f64>,
-    /// Number of queries that count.
-    pub queries: usize,
-    /// Of these, how many have no list in the run; they count 0.
-    pub missing: usize,
-    /// Hits left out because their id is the query's own.
-    pub self_hits: usize,
-    /// Values by query.
-    pub per_query: BTreeMap<QueryId, BTreeMap<Metric, f64>>,
-}
-
-/// What to do with a hit whose passage id equals the query's id.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SelfHits {
-    /// Leave it out, as BEIR does: in `ArguAna` and Quora a query is itself a passage.
-    #[default]
-    Drop,
-    /// Count it like any other, as `trec_eval` does.
-    Keep,
-}
+pub use dialect::{Dialect, DialectError, Rules};
+pub use evaluate::{Evaluation, evaluate};
+pub use metrics::{Metric, MetricError};
+pub use significance::{Comparison, compare};
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod baseline {
     use super::*;
     use crate::data::{Collection, Query, Run};
     use crate::retrieve::bm25::LengthRule;
@@ -68,7 +46,7 @@ mod tests {
                     &crate::data::Quiet,
                 )?;
                 let run = index.search(&queries, 100)?;
-                let mean = evaluate(&run, &qrels, &[ndcg, found], SelfHits::Drop).mean;
+                let mean = evaluate(&run.lists(), &qrels, &[ndcg, found], &Rules::new(Dialect::Beir)).mean;
                 let overlap = recall(&head(&run), &head(&golden));
                 eprintln!(
                     "{name} {length:?}: nDCG@10 {:.4} ({expected_ndcg}), R@100 {:.4} ({expected_recall}), top-10 overlap {overlap:.4}",

@@ -8,7 +8,7 @@ use crate::data::{
     Candidate, Collection, Digest, Instance, Provenance, Qrels, Query, Seed, Store, Watch, atomic, jsonl,
 };
 use crate::encode::{BiEncoder, Role, Vectors};
-use crate::eval::{Evaluation, Metric, SelfHits, evaluate};
+use crate::eval::{Dialect, Evaluation, Metric, Rules, evaluate};
 use crate::filter::Filters;
 use crate::negatives::{self, Inputs, MiningSettings, Needs, Report, Task};
 use crate::retrieve::{Bm25, Bm25Settings, Dense, DenseIndex, Exact, Searcher, Similarity};
@@ -365,10 +365,13 @@ pub fn score(
     split: &str,
     how: &EvalStage,
 ) -> Result<Scored> {
-    let stage = Provenance::new("eval", json!({"split": split, "eval": how, "device": work.device_name}))
-        .input("encoder", encoder.digest.clone())
-        .input("corpus", collection.corpus_digest()?)
-        .input("split", collection.split_digest(split)?);
+    let stage = Provenance::new(
+        "eval",
+        json!({"split": split, "eval": how, "dialect": Dialect::default(), "device": work.device_name}),
+    )
+    .input("encoder", encoder.digest.clone())
+    .input("corpus", collection.corpus_digest()?)
+    .input("split", collection.split_digest(split)?);
     let stored = work.store.get_or_make(stage, |folder, _| {
         let (queries, qrels) = judged_queries(collection, split)?;
         let settings = DenseSettings {
@@ -379,7 +382,7 @@ pub fn score(
         let (searcher, _) = dense(work, encoder, collection, (&queries, "test queries"), &settings)?;
         let run = searcher.search(&queries, how.depth)?;
         run.write_trec(&folder.join("run.trec"), "nearmiss")?;
-        let evaluation = evaluate(&run, &qrels, &how.metrics, SelfHits::Drop);
+        let evaluation = evaluate(&run.lists(), &qrels, &how.metrics, &Rules::of_collection(collection, &qrels)?);
         write_json(&folder.join("metrics.json"), &evaluation)
     })?;
     let evaluation = read_json(&stored.file("metrics.json"))?;

@@ -2,6 +2,7 @@
 
 pub mod outcome;
 pub mod page;
+pub mod scores;
 pub mod table;
 
 pub use outcome::{ArmOutcome, Example, LeftOut, Outcome};

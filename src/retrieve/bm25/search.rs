@@ -216,12 +216,11 @@ fn take_above(sums: &mut [f32], bar: f32, candidates: &mut Vec<Sum>) {
     const STEP: usize = 16;
     let bar = bar.max(f32::MIN_POSITIVE);
     for (first, sums) in (0_u16..).step_by(STEP).zip(sums.chunks_exact_mut(STEP)) {
-        let reached = (0..STEP).fold(0_u32, |reached, at| reached | u32::from(sums[at] >= bar) << at);
-        let mut left = reached;
-        while left != 0 {
-            let at = left.trailing_zeros();
-            left &= left - 1;
-            candidates.push(Sum { row: first + at as u16, score: sums[at as usize] });
+        let mut reached = (0..STEP).fold(0_u16, |reached, at| reached | u16::from(sums[at] >= bar) << at);
+        while reached != 0 {
+            let at = u16::try_from(reached.trailing_zeros()).unwrap_or_default();
+            reached &= reached - 1;
+            candidates.push(Sum { row: first + at, score: sums[usize::from(at)] });
         }
         sums.fill(0.0);
     }
