@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
 use nearmiss::data::{Quiet, Seed};
-use nearmiss::encode::{BiEncoder, FreshEncoder, Kernels, Mode, PackedBatch, Role};
+use nearmiss::encode::{BiEncoder, Computing, FreshEncoder, Kernels, Mode, PackedBatch, Role};
 use std::error::Error;
 use std::path::Path;
 
@@ -22,6 +22,10 @@ fn fresh(folder: &Path) -> Result<BiEncoder, Box<dyn Error>> {
     Ok(BiEncoder::open(folder, &Device::Cpu)?)
 }
 
+fn with(kernels: Kernels) -> Computing {
+    Computing { kernels, ..Computing::of(&Device::Cpu) }
+}
+
 fn distance(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
@@ -36,7 +40,7 @@ fn the_trunk_is_the_bert_of_candle_transformers() -> Result<(), Box<dyn Error>> 
     let weights = candle_core::safetensors::load(path.join("model.safetensors"), &Device::Cpu)?;
     let oracle = BertModel::load(VarBuilder::from_tensors(weights, DType::F32, &Device::Cpu), &config)?;
     let encoders =
-        [Kernels::Fused, Kernels::Composed].map(|kernels| BiEncoder::open_with(&path, &Device::Cpu, kernels));
+        [Kernels::Fused, Kernels::Composed].map(|kernels| BiEncoder::open_with(&path, &Device::Cpu, with(kernels)));
     let [fused, composed] = encoders;
     let (fused, composed) = (fused?, composed?);
     for ids in fused.tokenize(&TEXTS, Role::Document)?.ids {
@@ -92,7 +96,7 @@ fn both_kernels_give_every_variable_the_same_gradient() -> Result<(), Box<dyn Er
     let path = folder.path().join("encoder");
     fresh(&path)?;
     let gradients = |kernels| -> Result<Gradients, Box<dyn Error>> {
-        let encoder = BiEncoder::open_with(&path, &Device::Cpu, kernels)?;
+        let encoder = BiEncoder::open_with(&path, &Device::Cpu, with(kernels))?;
         let sequences = encoder.tokenize(&TEXTS, Role::Document)?.ids;
         let packed = PackedBatch::new(&sequences.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let vectors = encoder.embed(&packed, Mode::Training)?;
@@ -102,7 +106,7 @@ fn both_kernels_give_every_variable_the_same_gradient() -> Result<(), Box<dyn Er
             .parameters()
             .iter()
             .map(|(name, variable)| {
-                let gradient = store.get(variable.as_tensor()).ok_or_else(|| format!("no gradient for {name}"))?;
+                let gradient = store.get(variable).ok_or_else(|| format!("no gradient for {name}"))?;
                 Ok((name.to_owned(), gradient.flatten_all()?.to_vec1()?))
             })
             .collect()
