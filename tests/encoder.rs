@@ -4,7 +4,8 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
 use nearmiss::data::{Quiet, Seed};
-use nearmiss::encode::{BiEncoder, Computing, FreshEncoder, Kernels, Mode, PackedBatch, Role};
+use nearmiss::encode::{BiEncoder, Computing, FreshEncoder, Instructions, Kernels, Mode, PackedBatch, Precision, Role};
+use proptest::prelude::*;
 use std::error::Error;
 use std::path::Path;
 
@@ -78,12 +79,103 @@ fn a_text_has_the_same_vector_alone_in_a_batch_and_in_blocks() -> Result<(), Box
     for (row, text) in TEXTS.iter().enumerate() {
         let alone = encoder.encode(&[text], Role::Document, &Quiet)?;
         let alone = alone.vectors.row(0);
-        assert!(distance(alone, together.vectors.row(row)) < 1e-6);
-        assert!(distance(alone, &mixed[row]) < 1e-6, "padding changed text {row}");
-        assert!(distance(alone, first.vectors.row(row)) < 1e-6);
+        assert_eq!(alone, together.vectors.row(row), "its batch changed text {row}");
+        assert_eq!(alone, &mixed[row]);
+        assert_eq!(alone, first.vectors.row(row));
         let norm: f32 = alone.iter().map(|v| v * v).sum();
         assert!((norm - 1.0).abs() < 1e-5);
     }
+    Ok(())
+}
+
+/// Token sequences of the given lengths.
+fn sequences(lengths: &[usize], vocabulary: usize) -> Vec<Vec<u32>> {
+    let id = |place: usize| u32::try_from((place * 7919 + 13) % vocabulary).unwrap_or(0);
+    lengths.iter().enumerate().map(|(row, &length)| (0..length).map(|place| id(row * 101 + place)).collect()).collect()
+}
+
+/// Vectors of the sequences in one batch, and of each alone.
+fn together_and_alone(encoder: &BiEncoder, sequences: &[Vec<u32>]) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+    let embed = |batch: &[&[u32]]| {
+        let vectors = encoder.embed(&PackedBatch::new(batch), Mode::Inference).and_then(|v| Ok(v.to_vec2::<f32>()?));
+        vectors.expect("vectors of valid sequences")
+    };
+    let all: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+    (embed(&all), all.iter().flat_map(|one| embed(&[one])).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Sizes that fit no register, lengths from 1 to the longest, one text or many, in every instruction set.
+    #[test]
+    fn the_fast_kernels_agree_with_the_composed_ones(
+        width in 1usize..5, layers in 1usize..3, seed: u64,
+        lengths in proptest::collection::vec(prop_oneof![Just(1usize), Just(2), 3usize..64, Just(64)], 1..14),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let texts: Vec<String> = TEXTS.iter().map(|t| (*t).to_owned()).collect();
+        let fresh = FreshEncoder { vocabulary: 200, width: width * 32, layers, max_length: 64, seed: Seed(seed) };
+        fresh.write(&texts, folder.path().join("encoder").as_path()).expect("an encoder");
+        let open = |computing| BiEncoder::open_with(&folder.path().join("encoder"), &Device::Cpu, computing).expect("it opens");
+        // Weights of the size that trained ones have: fresh ones are so small that softmax and GELU are nearly linear.
+        let widen = |encoder: &BiEncoder| {
+            for (name, value) in encoder.parameters().iter() {
+                if name.ends_with("weight") && !name.contains("LayerNorm") {
+                    encoder.parameters().set(name, &(value.detach() * 5.0).expect("a product")).expect("it is set");
+                }
+            }
+        };
+        let composed = open(with(Kernels::Composed));
+        widen(&composed);
+        let sequences = sequences(&lengths, 50);
+        let (reference, _) = together_and_alone(&composed, &sequences);
+        for instructions in Instructions::here() {
+            for precision in [Precision::F32, Precision::Bf16] {
+                let fast = open(Computing { kernels: Kernels::Fused, precision, instructions });
+                widen(&fast);
+                let (together, alone) = together_and_alone(&fast, &sequences);
+                prop_assert_eq!(&together, &alone, "{}: a batch changed a text", instructions.name());
+                for (ours, theirs) in together.iter().zip(&reference) {
+                    let apart = distance(ours, theirs);
+                    let bound = if precision == Precision::F32 { 1e-5 } else { 0.05 };
+                    prop_assert!(apart < bound, "{} {precision:?}: {apart}", instructions.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit_and_new_weights_are_seen() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let encoder = fresh(&folder.path().join("encoder"))?;
+    let texts: Vec<String> = (0..300).map(|i| format!("{} {}", TEXTS[i % 5].repeat(i % 4), TEXTS[i % 3])).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let encode = |threads| -> Result<_, Box<dyn Error>> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        Ok(pool.install(|| encoder.encode(&texts, Role::Document, &Quiet))?)
+    };
+    let (one, three) = (encode(1)?, encode(3)?);
+    assert_eq!(one, three);
+    let name = "encoder.layer.0.intermediate.dense.weight";
+    let value = encoder.parameters().get(name).ok_or("no such weight")?;
+    encoder.parameters().set(name, &(value.detach() * 3.0)?)?;
+    assert_ne!(one.vectors, encode(1)?.vectors, "packed weights are out of date");
+    Ok(())
+}
+
+#[test]
+fn bf16_is_refused_where_it_is_not_computed() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("encoder");
+    fresh(&path)?;
+    let computing = Computing { precision: Precision::Bf16, ..with(Kernels::Composed) };
+    let message = BiEncoder::open_with(&path, &Device::Cpu, computing).err().map(|e| e.to_string()).unwrap_or_default();
+    assert_eq!(
+        message,
+        "bf16 is computed by the CPU's own kernels alone\n  hint: take --precision f32, or --device cpu"
+    );
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod commands;
+mod encode;
 mod progress;
 
 use arguments::Arguments;

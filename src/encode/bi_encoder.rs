@@ -9,6 +9,7 @@ use super::trunk::{Architecture, Computing, Kernels, Mode, Trunk, absent};
 use super::{EncodeError, Precision, Result, Vectors, folder, workers};
 use crate::data::{self, Digest, Watch};
 use crate::text::Tokenizer;
+use crate::text::tokenizer::Tokenized;
 use candle_core::{Device, Tensor};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -159,7 +160,7 @@ impl BiEncoder {
     ///
     /// # Errors
     /// [`EncodeError::Tokenize`].
-    pub fn tokenize(&self, texts: &[&str], role: Role) -> Result<crate::text::tokenizer::Tokenized> {
+    pub fn tokenize(&self, texts: &[&str], role: Role) -> Result<Tokenized> {
         let prompt = self.settings.prompt(role);
         if prompt.is_empty() {
             return Ok(self.tokenizer.encode(texts)?);
@@ -223,7 +224,14 @@ impl BiEncoder {
     /// # Errors
     /// [`EncodeError::Tokenize`], [`EncodeError::Candle`], [`EncodeError::NotFinite`], or a stop.
     pub fn encode(&self, texts: &[&str], role: Role, watch: &dyn Watch) -> Result<Encoded> {
-        let tokenized = self.tokenize(texts, role)?;
+        self.encode_tokenized(&self.tokenize(texts, role)?, watch)
+    }
+
+    /// As [`BiEncoder::encode`], of texts that [`BiEncoder::tokenize`] made token ids of.
+    ///
+    /// # Errors
+    /// As [`BiEncoder::encode`].
+    pub fn encode_tokenized(&self, tokenized: &Tokenized, watch: &dyn Watch) -> Result<Encoded> {
         let lengths: Vec<usize> = tokenized.ids.iter().map(Vec::len).collect();
         let groups = group_by_length(&lengths, TOKENS_PER_BATCH);
         let width = self.width();
@@ -238,7 +246,7 @@ impl BiEncoder {
             watch.advance(group.len() as u64);
             Ok(vectors)
         })?;
-        let mut values = vec![0.0; texts.len() * width];
+        let mut values = vec![0.0; lengths.len() * width];
         for (group, rows) in groups.iter().zip(rows) {
             for (&place, row) in group.iter().zip(rows.chunks_exact(width)) {
                 values[place * width..][..width].copy_from_slice(row);
@@ -248,47 +256,6 @@ impl BiEncoder {
             return Err(EncodeError::NotFinite);
         }
         Ok(Encoded { vectors: Vectors::new(width, values), truncated: tokenized.truncated })
-    }
-
-    /// As [`BiEncoder::encode`], in blocks of `block` texts that are kept in `folder` as they are finished, so that
-    /// an interrupted run goes on at the last whole block. The caller names `folder` by content and removes it at the end.
-    ///
-    /// # Errors
-    /// As [`BiEncoder::encode`].
-    pub fn encode_in_blocks(
-        &self,
-        texts: &[&str],
-        role: Role,
-        (folder, block): (&Path, usize),
-        watch: &dyn Watch,
-    ) -> Result<Encoded> {
-        let mut values = Vec::with_capacity(texts.len() * self.width());
-        let mut truncated = 0;
-        for (number, part) in texts.chunks(block.max(1)).enumerate() {
-            let path = folder.join(format!("{number:06}.vectors"));
-            let count_path = folder.join(format!("{number:06}.truncated"));
-            let kept: Option<usize> = if path.is_file() {
-                std::fs::read_to_string(&count_path).ok().and_then(|t| t.parse().ok())
-            } else {
-                None
-            };
-            if let Some(count) = kept {
-                values.extend_from_slice(Vectors::read(&path)?.values());
-                truncated += count;
-                watch.advance(part.len() as u64);
-            } else {
-                let encoded = self.encode(part, role, watch)?;
-                // The count goes first: vectors without it are made anew.
-                let text = encoded.truncated.to_string();
-                data::atomic::write_file(&count_path, |out| {
-                    out.write_all(text.as_bytes()).map_err(data::Error::io("write", &count_path))
-                })?;
-                encoded.vectors.write(&path)?;
-                values.extend_from_slice(encoded.vectors.values());
-                truncated += encoded.truncated;
-            }
-        }
-        Ok(Encoded { vectors: Vectors::new(self.width(), values), truncated })
     }
 
     /// Writes the encoder as a sentence-transformers folder (old layout) into the existing folder `into`.

@@ -2,6 +2,7 @@
 
 pub mod bert;
 pub mod bi_encoder;
+mod blocks;
 pub mod device;
 pub mod error;
 mod fast_bert;
