@@ -1,7 +1,7 @@
 //! Embeds the same texts whenever told to, and says how long it took: our side of `benches/peers/encode.py`.
 //! `cargo run --release --example encode_speed -- ENCODER_FOLDER TEXTS.json f32|bf16`, where TEXTS.json is a list of strings.
 //! Each line on stdin is one command (`encode`, `tokenize`, `product`); each is answered by one JSON object.
-//! Threads: RAYON_NUM_THREADS.
+//! Threads: `RAYON_NUM_THREADS`.
 
 use nearmiss::data::Quiet;
 use nearmiss::encode::device::{self, DeviceChoice};
@@ -9,6 +9,7 @@ use nearmiss::encode::kernels::{Buffer, Instructions, Packed, Precision, Product
 use nearmiss::encode::{BiEncoder, Computing, Role};
 use serde_json::json;
 use std::error::Error;
+use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
@@ -27,6 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (device, _) = device::open(DeviceChoice::Cpu)?;
     let computing = Computing { precision, ..Computing::of(&device) };
     let encoder = BiEncoder::open_with(Path::new(encoder), &device, computing)?;
+    let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lines() {
         let begun = Instant::now();
         let mut answer = match line?.as_str() {
@@ -43,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         };
         answer["seconds"] = begun.elapsed().as_secs_f64().into();
         answer["instructions"] = computing.instructions.name().into();
-        println!("{answer}");
+        writeln!(out, "{answer}")?;
     }
     Ok(())
 }

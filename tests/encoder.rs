@@ -3,11 +3,12 @@
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
-use nearmiss::data::{Quiet, Seed};
+use nearmiss::data::{Quiet, Seed, Watch};
 use nearmiss::encode::{BiEncoder, Computing, FreshEncoder, Instructions, Kernels, Mode, PackedBatch, Precision, Role};
 use proptest::prelude::*;
 use std::error::Error;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const TEXTS: [&str; 5] = [
     "Iron melts at 1538 degrees.",
@@ -162,6 +163,42 @@ fn threads_do_not_change_a_bit_and_new_weights_are_seen() -> Result<(), Box<dyn 
     let value = encoder.parameters().get(name).ok_or("no such weight")?;
     encoder.parameters().set(name, &(value.detach() * 3.0)?)?;
     assert_ne!(one.vectors, encode(1)?.vectors, "packed weights are out of date");
+    Ok(())
+}
+
+/// Stops after so many texts.
+struct StopAfter(AtomicU64);
+
+impl Watch for StopAfter {
+    fn begin(&self, _: &str, _: u64, _: &str) {}
+    fn advance(&self, count: u64) {
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(count)));
+    }
+    fn end(&self) {}
+    fn note(&self, _: &str) {}
+    fn stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+#[test]
+fn embedding_stopped_at_any_place_goes_on_to_the_same_bits() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let encoder = fresh(&folder.path().join("encoder"))?;
+    let texts: Vec<&str> = TEXTS.iter().copied().cycle().take(60).collect();
+    let whole = encoder.encode(&texts, Role::Document, &Quiet)?;
+    for stop in [0, 1, 5, 17, 30, 44, 54] {
+        let blocks = folder.path().join(format!("blocks-{stop}"));
+        std::fs::create_dir_all(&blocks)?;
+        let watch = StopAfter(AtomicU64::new(stop));
+        assert!(encoder.encode_in_blocks(&texts, Role::Document, (&blocks, 5), &watch).is_err(), "{stop}: not stopped");
+        let kept = std::fs::read_dir(&blocks)?.count() / 2;
+        assert!(kept <= usize::try_from(stop)?.div_ceil(5), "{kept} blocks kept after {stop} texts");
+        // A block whose count is missing, as after a kill between its two files, is made anew.
+        let _ = std::fs::remove_file(blocks.join("000000.truncated"));
+        let resumed = encoder.encode_in_blocks(&texts, Role::Document, (&blocks, 5), &Quiet)?;
+        assert_eq!(resumed, whole, "stopped after {stop}");
+    }
     Ok(())
 }
 
