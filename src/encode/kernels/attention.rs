@@ -129,7 +129,7 @@ unsafe fn attend_in<L: Lanes>(length: usize, of: &mut Attention<'_>, scratch: &m
         // SAFETY: the instructions are the caller's.
         unsafe {
             pack_keys::<L>(rows(1).take(length), (operands, key_panel), keys, pairs);
-            pack_values::<L>(rows(2).take(length), (operands, value_panel), values, pairs);
+            pack_values::<L>(rows(2).take(length), (operands, value_panel), values);
         }
         let keys = Panels { values: keys, steps: key_steps, panel: key_panel, columns: length, operands };
         let values = Panels { values, steps: value_steps, panel: value_panel, columns: width, operands };
@@ -212,36 +212,22 @@ unsafe fn pack_values<'v, L: Lanes>(
     mut rows: impl ExactSizeIterator<Item = &'v [f32]>,
     (operands, panel): (Operands, usize),
     values: &mut [f32],
-    pairs: &mut [f32],
 ) {
     let steps = steps(operands, rows.len());
-    match operands {
-        Operands::Single => {
-            for (step, row) in rows.enumerate() {
-                for (number, part) in row.chunks(panel).enumerate() {
-                    values[(number * steps + step) * panel..][..part.len()].copy_from_slice(part);
-                }
-            }
-        }
-        Operands::Pairs => {
-            let (low, high) = pairs.split_at_mut(pairs.len() / 2);
-            let mut step = 0;
-            while let Some(first) = rows.next() {
-                let second = rows.next();
-                // SAFETY: the instructions are the caller's.
-                unsafe {
-                    to_pairs::<L>(first, low);
-                    second.inspect(|second| to_pairs::<L>(second, high));
-                }
-                if second.is_none() {
-                    high.fill(0.0);
-                }
-                for column in 0..first.len() {
-                    let half = |pairs: &[f32]| pairs[column / 2].to_bits() >> (column % 2 * 16) & 0xffff;
-                    let pair = f32::from_bits(half(low) | half(high) << 16);
-                    values[(column / panel * steps + step) * panel + column % panel] = pair;
-                }
-                step += 1;
+    for step in 0..steps {
+        let first = rows.next().unwrap_or_default();
+        let second = if operands == Operands::Pairs { rows.next() } else { None };
+        for place in (0..first.len()).step_by(L::COUNT) {
+            // Panels are whole registers, so a register never crosses from one to the next.
+            let to = &mut values[(place / panel * steps + step) * panel + place % panel..][..L::COUNT];
+            // SAFETY: the instructions are the caller's; loads stay within the rows, the store within `to`.
+            unsafe {
+                let of = |row: &[f32]| L::load_first(row.as_ptr().add(place), row.len() - place);
+                let value = match operands {
+                    Operands::Single => of(first),
+                    Operands::Pairs => of(first).pair_with(second.map_or(L::splat(0.0), of)),
+                };
+                value.store(to.as_mut_ptr());
             }
         }
     }

@@ -45,6 +45,8 @@ pub(super) trait Lanes: Copy {
     unsafe fn add_pairs(self, a: Self, b: Self) -> Self;
     /// Stores the lanes as bf16, rounded to nearest, ties to even.
     unsafe fn store_bf16(self, to: *mut u16);
+    /// Pairs of bf16, rounded as above: in each lane `self` low, `high` high.
+    unsafe fn pair_with(self, high: Self) -> Self;
 
     /// [`tile_of`] for so many rows and registers across.
     unsafe fn tile(tile: &Tile, rows: usize, across: usize);
@@ -179,6 +181,10 @@ impl Lanes for Portable {
     unsafe fn store_bf16(self, to: *mut u16) {
         // SAFETY: the caller has room for four values there.
         unsafe { to.cast::<[u16; 4]>().write_unaligned(self.0.map(bf16)) }
+    }
+    #[inline(always)]
+    unsafe fn pair_with(self, high: Self) -> Self {
+        self.with(high, |low, high| f32::from_bits(u32::from(bf16(low)) | u32::from(bf16(high)) << 16))
     }
     unsafe fn tile(tile: &Tile, rows: usize, across: usize) {
         // SAFETY: the caller's tile is valid.

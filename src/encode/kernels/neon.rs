@@ -109,6 +109,18 @@ impl Lanes for Neon {
             vst1_u16(to, vshrn_n_u32::<16>(rounded));
         }
     }
+    #[inline(always)]
+    unsafe fn pair_with(self, high: Self) -> Self {
+        unsafe {
+            let rounded = |v: float32x4_t| {
+                let bits = vreinterpretq_u32_f32(v);
+                let odd = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
+                vshrq_n_u32::<16>(vaddq_u32(vaddq_u32(bits, vdupq_n_u32(0x7fff)), odd))
+            };
+            let pairs = vorrq_u32(rounded(self.0), vshlq_n_u32::<16>(rounded(high.0)));
+            Self(vreinterpretq_f32_u32(pairs))
+        }
+    }
     unsafe fn tile(tile: &Tile, rows: usize, across: usize) {
         unsafe { tiles!(Self, tile, rows, across, [1 2 3 4 5 6 7 8] [1 2 3]) }
     }

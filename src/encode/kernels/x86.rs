@@ -106,15 +106,14 @@ impl<const PAIRS: bool> Lanes for Avx512<PAIRS> {
     #[inline(always)]
     unsafe fn store_bf16(self, to: *mut u16) {
         unsafe {
-            let half = if PAIRS {
-                std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(self.0))
-            } else {
-                let bits = _mm512_castps_si512(self.0);
-                let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
-                let rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-                _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded))
-            };
-            _mm256_storeu_si256(to.cast(), half);
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(rounded_512::<PAIRS>(self.0)));
+        }
+    }
+    #[inline(always)]
+    unsafe fn pair_with(self, high: Self) -> Self {
+        unsafe {
+            let (low, high) = (rounded_512::<PAIRS>(self.0), rounded_512::<PAIRS>(high.0));
+            Self(_mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32::<16>(high))))
         }
     }
     unsafe fn tile(tile: &Tile, rows: usize, across: usize) {
@@ -128,6 +127,33 @@ impl<const PAIRS: bool> Lanes for Avx512<PAIRS> {
             unsafe { tiles!(Avx512<false>, tile, rows, across, [1 2 3 4 5 6 7 8] [1 2 3]) }
         }
         unsafe { if PAIRS { with_pairs(tile, rows, across) } else { without_pairs(tile, rows, across) } }
+    }
+}
+
+/// bf16 of each lane in the low half of its 32 bits.
+#[inline(always)]
+unsafe fn rounded_512<const PAIRS: bool>(value: __m512) -> __m512i {
+    // SAFETY: the callers have the instructions enabled.
+    unsafe {
+        if PAIRS {
+            return _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(value)));
+        }
+        let bits = _mm512_castps_si512(value);
+        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+        let rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+        _mm512_srli_epi32::<16>(rounded)
+    }
+}
+
+/// bf16 of each lane in the low half of its 32 bits.
+#[inline(always)]
+unsafe fn rounded_256(value: __m256) -> __m256i {
+    // SAFETY: the callers have the instructions enabled.
+    unsafe {
+        let bits = _mm256_castps_si256(value);
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+        _mm256_srli_epi32::<16>(rounded)
     }
 }
 
@@ -239,12 +265,16 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn store_bf16(self, to: *mut u16) {
         unsafe {
-            let bits = _mm256_castps_si256(self.0);
-            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
-            let rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
-            let high = _mm256_srli_epi32::<16>(rounded);
+            let high = rounded_256(self.0);
             let half = _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256::<1>(high));
             _mm_storeu_si128(to.cast(), half);
+        }
+    }
+    #[inline(always)]
+    unsafe fn pair_with(self, high: Self) -> Self {
+        unsafe {
+            let (low, high) = (rounded_256(self.0), rounded_256(high.0));
+            Self(_mm256_castsi256_ps(_mm256_or_si256(low, _mm256_slli_epi32::<16>(high))))
         }
     }
     unsafe fn tile(tile: &Tile, rows: usize, across: usize) {
