@@ -1,7 +1,7 @@
 //! The BERT trunk (Devlin et al. 2019, arXiv 1810.04805) composed of candle operations that all have a backward.
 //! This is the reference that faster kernels are tested against, the path for CUDA and Metal, and that of training;
 //! on the CPU the three operations that are not matrix products can be fused ones ([`Kernels`]), and inference runs
-//! in [`super::fast_bert`].
+//! in `fast_bert.rs`.
 //! Simple on purpose: no dropout; attention is padded to the longest sequence of a batch where lengths differ.
 
 use super::packing::PackedBatch;

@@ -27,7 +27,7 @@ pub struct Attention<'a> {
     pub precision: Precision,
 }
 
-/// Room for one head's keys and values, and for the queries and scores of [`QUERIES`].
+/// Room for one head's keys and values, and for a few queries with their scores.
 #[derive(Debug, Default)]
 pub struct AttentionScratch {
     keys: Buffer,

@@ -1,6 +1,6 @@
 //! The CPU's own kernels: matrix products over packed weights, attention, GELU, softmax, layer norm; f32 or bf16.
 //!
-//! Each is written once over [`lanes::Lanes`], a register of f32, and compiled for every instruction set the
+//! Each is written once over `lanes::Lanes`, a register of f32, and compiled for every instruction set the
 //! architecture may have; [`Instructions`] names the one that runs. No kernel starts a thread or keeps memory.
 //! What comes out for a row depends on that row alone (and, in attention, on its sequence): never on which rows
 //! stand beside it, so that a text has the same vector, bit for bit, in whatever batch.
