@@ -206,6 +206,36 @@ fn single_stages_give_what_the_whole_run_gives() -> Outcome {
 }
 
 #[test]
+fn encode_writes_a_vector_for_each_text_in_the_precision_asked_for() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+    // D, N and the rows of a vector file.
+    let vectors = |name: &str| -> Result<(usize, Vec<f32>), Box<dyn Error>> {
+        let bytes = fs::read(folder.join(name))?;
+        let number = |at: usize| Ok::<_, Box<dyn Error>>(u32::from_le_bytes(bytes[at..at + 4].try_into()?) as usize);
+        assert_eq!((&bytes[..8], number(8)?), (&b"NMVEC001"[..], 32));
+        Ok((number(12)?, bytes[16..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()))
+    };
+    let encode = ["encode", "--data", "data", "--encoder", "encoder", "--out"];
+    succeed(folder, &[&encode[..], &["p.bin"]].concat())?;
+    succeed(folder, &[&encode[..], &["b.bin", "--precision", "bf16"]].concat())?;
+    succeed(folder, &[&encode[..], &["q.bin", "--texts", "queries"]].concat())?;
+    let ((rows, exact), (_, rounded)) = (vectors("p.bin")?, vectors("b.bin")?);
+    assert_eq!((rows, vectors("q.bin")?.0), (30, 30));
+    assert!(exact != rounded, "bf16 gave the bits of f32");
+    for (a, b) in exact.chunks_exact(32).zip(rounded.chunks_exact(32)) {
+        let cosine: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+        assert!(cosine > 0.999, "cosine {cosine}");
+    }
+    assert!(fs::read_to_string(folder.join("p.bin.ids"))?.starts_with("red-stone\nred-bird\n"));
+    for (name, precision) in [("p.bin", "f32"), ("b.bin", "bf16")] {
+        assert_eq!(read_json(&folder.join(format!("{name}.provenance.json")))?["settings"]["precision"], precision);
+    }
+    Ok(())
+}
+
+#[test]
 fn a_run_killed_at_any_arm_ends_with_the_same_outcome() -> Outcome {
     let (whole, killed) = (tempfile::tempdir()?, tempfile::tempdir()?);
     prepare(whole.path())?;

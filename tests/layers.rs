@@ -1,5 +1,5 @@
 //! The house's rules that the compiler does not know: a layer imports only those on its left,
-//! only `cli` talks to the outside, unsafe code stands in four places, and files stay readable.
+//! only `cli` talks to the outside, unsafe code stands where it may, and files stay readable.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -107,6 +107,15 @@ fn unsafe_code_stands_where_it_may_and_says_why() {
     let allowed = [
         "data/arrays.rs",
         "model/gguf.rs",
+        "encode/kernels/mod.rs",
+        "encode/kernels/buffer.rs",
+        "encode/kernels/lanes.rs",
+        "encode/kernels/x86.rs",
+        "encode/kernels/neon.rs",
+        "encode/kernels/tile.rs",
+        "encode/kernels/product.rs",
+        "encode/kernels/attention.rs",
+        "encode/kernels/rows.rs",
         "retrieve/exact.rs",
         "generate/llama.rs",
         "generate/llama/log.rs",

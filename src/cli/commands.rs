@@ -31,7 +31,8 @@ pub(super) struct Stopped;
 pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
     let watch = Terminal::new().context("cannot watch for Ctrl-C")?;
     let (device, device_name) = device::open(arguments.device.into()).context("cannot open the device")?;
-    let work = Workplace { store: Store::new(&arguments.store), device, device_name, watch: &watch };
+    let precision = arguments.precision.into();
+    let work = Workplace { store: Store::new(&arguments.store), device, device_name, precision, watch: &watch };
     // Commands that only read, or write one named file, need no store.
     let uses_store = !matches!(arguments.command, Command::Eval(_) | Command::Mix(_) | Command::NewEncoder(_));
     let _lock = uses_store.then(|| work.store.lock()).transpose()?;
@@ -45,6 +46,7 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Mix(mix) => mix_instances(&mix),
         Command::Train(train) => train_encoder(&work, &train),
         Command::Eval(eval) => super::eval::run(&eval),
+        Command::Encode(arguments) => super::encode::encode(&work, &arguments),
         Command::NewEncoder(new) => new_encoder(&work, &new),
     };
     crate::data::Watch::end(&watch);
@@ -66,7 +68,7 @@ fn find_encoder(name: &Path) -> Result<PathBuf, ExperimentError> {
     Ok(model_places().encoder(name).map_err(crate::data::Error::from)?)
 }
 
-fn open_encoder(work: &Workplace<'_>, name: Option<&Path>) -> Result<Option<OpenEncoder>, ExperimentError> {
+pub(super) fn open_encoder(work: &Workplace<'_>, name: Option<&Path>) -> Result<Option<OpenEncoder>, ExperimentError> {
     name.map(|name| OpenEncoder::open(&find_encoder(name)?, work)).transpose()
 }
 
@@ -102,7 +104,7 @@ fn search_queries(work: &Workplace<'_>, arguments: &arguments::Search) -> Result
     let (queries, _) = stages::judged_queries(&collection, &arguments.data.split)?;
     let mut provenance = Provenance::new(
         "search",
-        json!({"retriever": format!("{:?}", arguments.retriever), "k": arguments.k, "split": arguments.data.split, "bm25": arguments.bm25.settings()}),
+        json!({"retriever": format!("{:?}", arguments.retriever), "k": arguments.k, "split": arguments.data.split, "bm25": arguments.bm25.settings(), "precision": work.precision}),
     )
     .input("corpus", collection.corpus_digest()?)
     .input("split", collection.split_digest(&arguments.data.split)?);
@@ -182,7 +184,7 @@ fn mine_candidates(work: &Workplace<'_>, arguments: &arguments::Mine) -> Result<
         all.extend(mined.candidates);
     }
     jsonl::write(&arguments.out, &all)?;
-    let mut provenance = Provenance::new("mine", json!({"source": arguments.source, "num_negatives": arguments.num_negatives, "range_min": arguments.range_min, "range_max": arguments.range_max, "seed": arguments.seed, "split": arguments.data.split, "bm25": arguments.bm25.settings()}))
+    let mut provenance = Provenance::new("mine", json!({"source": arguments.source, "num_negatives": arguments.num_negatives, "range_min": arguments.range_min, "range_max": arguments.range_max, "seed": arguments.seed, "split": arguments.data.split, "bm25": arguments.bm25.settings(), "precision": work.precision}))
         .input("corpus", collection.corpus_digest()?)
         .input("split", collection.split_digest(&arguments.data.split)?);
     if let Some(encoder) = encoder {

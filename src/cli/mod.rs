@@ -4,6 +4,7 @@
 mod arguments;
 mod bm25;
 mod commands;
+mod encode;
 mod eval;
 mod progress;
 

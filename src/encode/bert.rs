@@ -1,6 +1,7 @@
 //! The BERT trunk (Devlin et al. 2019, arXiv 1810.04805) composed of candle operations that all have a backward.
-//! This is the reference that faster kernels are tested against, and the path for CUDA and Metal; on the CPU the
-//! three operations that are not matrix products can be fused ones ([`Kernels`]).
+//! This is the reference that faster kernels are tested against, the path for CUDA and Metal, and that of training;
+//! on the CPU the three operations that are not matrix products can be fused ones ([`Kernels`]), and inference runs
+//! in `fast_bert.rs`.
 //! Simple on purpose: no dropout; attention is padded to the longest sequence of a batch where lengths differ.
 
 use super::packing::PackedBatch;
@@ -66,6 +67,20 @@ impl BertConfig {
             return fault("max_position_embeddings", "at least 3", self.max_position_embeddings.to_string());
         }
         Ok(())
+    }
+
+    /// Checks that every sequence fits the position embeddings and every token id the token embeddings.
+    ///
+    /// # Errors
+    /// [`EncodeError::TooLong`], [`EncodeError::UnknownToken`].
+    pub fn admit(&self, batch: &PackedBatch) -> Result<()> {
+        if batch.longest() > self.max_position_embeddings {
+            return Err(EncodeError::TooLong { length: batch.longest(), most: self.max_position_embeddings });
+        }
+        match batch.ids().iter().find(|&&id| id as usize >= self.vocab_size) {
+            Some(&id) => Err(EncodeError::UnknownToken { id, size: self.vocab_size }),
+            None => Ok(()),
+        }
     }
 
     /// Names and shapes of all weights that take part in the forward pass.
@@ -274,12 +289,7 @@ struct Blocks {
 impl Trunk for Bert {
     fn forward(&self, batch: &PackedBatch, _: &mut Mode) -> Result<Tensor> {
         let kernels = self.kernels;
-        if batch.longest() > self.config.max_position_embeddings {
-            return Err(EncodeError::TooLong { length: batch.longest(), most: self.config.max_position_embeddings });
-        }
-        if let Some(&id) = batch.ids().iter().find(|&&id| id as usize >= self.config.vocab_size) {
-            return Err(EncodeError::UnknownToken { id, size: self.config.vocab_size });
-        }
+        self.config.admit(batch)?;
         let blocks = self.blocks(batch)?;
         let words = self.words.index_select(&self.rows(batch.ids().to_vec())?, 0)?;
         let positions = self.positions.index_select(&self.rows(batch.positions())?, 0)?;

@@ -1,18 +1,21 @@
 //! Texts to vectors: tokenizer, trunk, pooling and length in one, read from and written to a
 //! sentence-transformers folder.
 
+use super::fast_bert::{FastBert, Finish, Scratch};
 use super::packing::{PackedBatch, group_by_length};
 use super::parameters::{Parameters, WeightFile};
 use super::settings::{EncoderSettings, Length, Pooling, Role};
-use super::trunk::{Architecture, Kernels, Mode, Trunk, absent};
-use super::{EncodeError, Result, Vectors, folder, workers};
+use super::trunk::{Architecture, Computing, Kernels, Mode, Trunk, absent};
+use super::{EncodeError, Precision, Result, Vectors, folder, workers};
 use crate::data::{self, Digest, Watch};
 use crate::text::Tokenizer;
+use crate::text::tokenizer::Tokenized;
 use candle_core::{Device, Tensor};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Tokens that one forward pass of inference takes together; larger gains nothing on CPUs and costs memory.
-const TOKENS_PER_BATCH: usize = 2048;
+const TOKENS_PER_BATCH: usize = 512;
 
 /// A bi-encoder: a text in, a vector out, queries and documents by the same weights.
 pub struct BiEncoder {
@@ -22,8 +25,17 @@ pub struct BiEncoder {
     tokenizer: Tokenizer,
     parameters: Parameters,
     tracked: Box<dyn Trunk>,
-    frozen: Box<dyn Trunk>,
+    inference: Inference,
+    computing: Computing,
     device: Device,
+}
+
+/// What computes when no gradients are wanted.
+enum Inference {
+    /// The composed trunk over the same storage, without gradient tracking: intermediate results are freed at once.
+    Composed(Box<dyn Trunk>),
+    /// The CPU's own kernels over packed weights, and which [`Parameters::changes`] they were packed after.
+    Fast(Mutex<Option<(u64, Arc<FastBert>)>>),
 }
 
 /// Vectors of texts, and how many texts were cut to fit.
@@ -41,31 +53,41 @@ impl BiEncoder {
     /// # Errors
     /// [`EncodeError::Data`] naming the file, key or tensor that is missing or wrong.
     pub fn open(folder: &Path, device: &Device) -> Result<Self> {
-        Self::open_with(folder, device, Kernels::of(device))
+        Self::open_with(folder, device, Computing::of(device))
     }
 
-    /// As [`BiEncoder::open`], with given kernels.
+    /// As [`BiEncoder::open`], with given kernels and precision.
     ///
     /// # Errors
-    /// As [`BiEncoder::open`].
-    pub fn open_with(folder: &Path, device: &Device, kernels: Kernels) -> Result<Self> {
+    /// As [`BiEncoder::open`]; [`EncodeError::Precision`] when bf16 is not for these kernels.
+    pub fn open_with(folder: &Path, device: &Device, computing: Computing) -> Result<Self> {
+        let Computing { kernels, precision, .. } = computing;
+        if precision == Precision::Bf16 && kernels == Kernels::Composed {
+            return Err(EncodeError::Precision);
+        }
         let architecture = Architecture::read(&folder.join("config.json"))?;
         let settings = EncoderSettings::read(folder, architecture.positions())?;
         let tokenizer =
             Tokenizer::open(&folder.join("tokenizer.json"), settings.max_length).map_err(data::Error::from)?;
         let weights = WeightFile::open(&folder.join("model.safetensors"), device)?;
         let parameters = Parameters::take(weights, &architecture.weights())?;
-        let tracked = architecture.build(kernels, &|name| {
-            let variable = parameters.get(name).ok_or_else(|| absent(name))?;
-            Ok(variable.as_tensor().clone())
-        })?;
-        // The same storage without gradient tracking: intermediate results are freed at once.
-        let frozen = architecture.build(kernels, &|name| {
-            let variable = parameters.get(name).ok_or_else(|| absent(name))?;
-            Ok(variable.as_detached_tensor())
-        })?;
-        let folder = folder.to_owned();
-        Ok(Self { folder, architecture, settings, tokenizer, parameters, tracked, frozen, device: device.clone() })
+        let tracked =
+            architecture.build(kernels, &|name| Ok(parameters.get(name).ok_or_else(|| absent(name))?.clone()))?;
+        let inference = match kernels {
+            Kernels::Composed => Inference::Composed(architecture.build(kernels, &|name| detached(&parameters, name))?),
+            Kernels::Fused => Inference::Fast(Mutex::new(None)),
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            architecture,
+            settings,
+            tokenizer,
+            parameters,
+            tracked,
+            inference,
+            computing,
+            device: device.clone(),
+        })
     }
 
     /// The same encoder with texts cut to `max_length` tokens, where that is shorter than its own.
@@ -138,7 +160,7 @@ impl BiEncoder {
     ///
     /// # Errors
     /// [`EncodeError::Tokenize`].
-    pub fn tokenize(&self, texts: &[&str], role: Role) -> Result<crate::text::tokenizer::Tokenized> {
+    pub fn tokenize(&self, texts: &[&str], role: Role) -> Result<Tokenized> {
         let prompt = self.settings.prompt(role);
         if prompt.is_empty() {
             return Ok(self.tokenizer.encode(texts)?);
@@ -152,9 +174,13 @@ impl BiEncoder {
     /// # Errors
     /// As [`Trunk::forward`].
     pub fn embed(&self, batch: &PackedBatch, mut mode: Mode) -> Result<Tensor> {
-        let trunk = match mode {
-            Mode::Inference => &self.frozen,
-            Mode::Training => &self.tracked,
+        let trunk = match (mode, &self.inference) {
+            (Mode::Training, _) => &self.tracked,
+            (Mode::Inference, Inference::Composed(trunk)) => trunk,
+            (Mode::Inference, Inference::Fast(packed)) => {
+                let vectors = self.packed(packed)?.vectors(batch, self.finish(), &mut Scratch::default())?;
+                return Ok(Tensor::from_vec(vectors, (batch.lengths().len(), self.width()), &self.device)?);
+            }
         };
         let tokens = trunk.forward(batch, &mut mode)?;
         let pooled = pool(&tokens, batch, self.settings.pooling)?;
@@ -168,23 +194,59 @@ impl BiEncoder {
         })
     }
 
+    fn finish(&self) -> Finish {
+        Finish { pooling: self.settings.pooling, length: self.settings.length }
+    }
+
+    /// The fast trunk over the weights as they are now.
+    fn packed(&self, kept: &Mutex<Option<(u64, Arc<FastBert>)>>) -> Result<Arc<FastBert>> {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = self.parameters.changes();
+        if let Some((_, packed)) = kept.as_ref().filter(|(after, _)| *after == changes) {
+            return Ok(packed.clone());
+        }
+        let packed = Arc::new(self.architecture.build_fast(self.computing, &|name| detached(&self.parameters, name))?);
+        *kept = Some((changes, packed.clone()));
+        Ok(packed)
+    }
+
+    /// Vectors of a group of token sequences, `(B, D)` row-major.
+    fn vectors(&self, fast: Option<&FastBert>, sequences: &[&[u32]], scratch: &mut Scratch) -> Result<Vec<f32>> {
+        let batch = PackedBatch::new(sequences);
+        match fast {
+            Some(fast) => fast.vectors(&batch, self.finish(), scratch),
+            None => Ok(self.embed(&batch, Mode::Inference)?.flatten_all()?.to_vec1()?),
+        }
+    }
+
     /// Vectors of all texts, in the order given; the same whatever the number of threads.
     ///
     /// # Errors
     /// [`EncodeError::Tokenize`], [`EncodeError::Candle`], [`EncodeError::NotFinite`], or a stop.
     pub fn encode(&self, texts: &[&str], role: Role, watch: &dyn Watch) -> Result<Encoded> {
-        let tokenized = self.tokenize(texts, role)?;
+        self.encode_tokenized(&self.tokenize(texts, role)?, watch)
+    }
+
+    /// As [`BiEncoder::encode`], of texts that [`BiEncoder::tokenize`] made token ids of.
+    ///
+    /// # Errors
+    /// As [`BiEncoder::encode`].
+    pub fn encode_tokenized(&self, tokenized: &Tokenized, watch: &dyn Watch) -> Result<Encoded> {
         let lengths: Vec<usize> = tokenized.ids.iter().map(Vec::len).collect();
         let groups = group_by_length(&lengths, TOKENS_PER_BATCH);
         let width = self.width();
-        let rows = workers::map(&self.device, &groups, |group| -> Result<Vec<f32>> {
+        let fast = match &self.inference {
+            Inference::Fast(kept) => Some(self.packed(kept)?),
+            Inference::Composed(_) => None,
+        };
+        let rows = workers::map_with(&self.device, &groups, Scratch::default, |scratch, group| -> Result<Vec<f32>> {
             watch.check()?;
             let sequences: Vec<&[u32]> = group.iter().map(|&place| tokenized.ids[place].as_slice()).collect();
-            let vectors = self.embed(&PackedBatch::new(&sequences), Mode::Inference)?;
+            let vectors = self.vectors(fast.as_deref(), &sequences, scratch)?;
             watch.advance(group.len() as u64);
-            Ok(vectors.flatten_all()?.to_vec1()?)
+            Ok(vectors)
         })?;
-        let mut values = vec![0.0; texts.len() * width];
+        let mut values = vec![0.0; lengths.len() * width];
         for (group, rows) in groups.iter().zip(rows) {
             for (&place, row) in group.iter().zip(rows.chunks_exact(width)) {
                 values[place * width..][..width].copy_from_slice(row);
@@ -194,47 +256,6 @@ impl BiEncoder {
             return Err(EncodeError::NotFinite);
         }
         Ok(Encoded { vectors: Vectors::new(width, values), truncated: tokenized.truncated })
-    }
-
-    /// As [`BiEncoder::encode`], in blocks of `block` texts that are kept in `folder` as they are finished, so that
-    /// an interrupted run goes on at the last whole block. The caller names `folder` by content and removes it at the end.
-    ///
-    /// # Errors
-    /// As [`BiEncoder::encode`].
-    pub fn encode_in_blocks(
-        &self,
-        texts: &[&str],
-        role: Role,
-        (folder, block): (&Path, usize),
-        watch: &dyn Watch,
-    ) -> Result<Encoded> {
-        let mut values = Vec::with_capacity(texts.len() * self.width());
-        let mut truncated = 0;
-        for (number, part) in texts.chunks(block.max(1)).enumerate() {
-            let path = folder.join(format!("{number:06}.vectors"));
-            let count_path = folder.join(format!("{number:06}.truncated"));
-            let kept: Option<usize> = if path.is_file() {
-                std::fs::read_to_string(&count_path).ok().and_then(|t| t.parse().ok())
-            } else {
-                None
-            };
-            if let Some(count) = kept {
-                values.extend_from_slice(Vectors::read(&path)?.values());
-                truncated += count;
-                watch.advance(part.len() as u64);
-            } else {
-                let encoded = self.encode(part, role, watch)?;
-                // The count goes first: vectors without it are made anew.
-                let text = encoded.truncated.to_string();
-                data::atomic::write_file(&count_path, |out| {
-                    out.write_all(text.as_bytes()).map_err(data::Error::io("write", &count_path))
-                })?;
-                encoded.vectors.write(&path)?;
-                values.extend_from_slice(encoded.vectors.values());
-                truncated += encoded.truncated;
-            }
-        }
-        Ok(Encoded { vectors: Vectors::new(self.width(), values), truncated })
     }
 
     /// Writes the encoder as a sentence-transformers folder (old layout) into the existing folder `into`.
@@ -250,6 +271,11 @@ impl BiEncoder {
         std::fs::copy(&config, into.join("config.json")).map_err(data::Error::io("copy", &config))?;
         Ok(())
     }
+}
+
+/// A weight without gradient tracking.
+fn detached(parameters: &Parameters, name: &str) -> Result<Tensor> {
+    Ok(parameters.get(name).ok_or_else(|| absent(name))?.detach())
 }
 
 /// `(B, D)` from the packed token vectors `(T, D)`.

@@ -35,6 +35,9 @@ pub enum EncodeError {
     /// The trunk asked for a weight that the table does not list.
     #[error("no weight called {0}")]
     NoSuchWeight(String),
+    /// bf16 was asked for where it cannot be computed.
+    #[error("bf16 is computed by the CPU's own kernels alone\n  hint: take --precision f32, or --device cpu")]
+    Precision,
     /// Vectors came out that are no numbers.
     #[error("the encoder gave a vector that is not finite\n  hint: its weights are damaged, or training went astray")]
     NotFinite,

@@ -1,13 +1,10 @@
 //! GELU, softmax and layer norm for the CPU, each as one candle operation with its own backward:
 //! composed of candle's operations they take as long as the matrix products.
-//! The loops are plain Rust that the compiler vectorises for several instruction sets, one chosen at run time.
+//! The loops are those of [`super::kernels`].
 //! Border: f32 on the CPU only; everywhere else, and as the reference in tests, the composed forms serve.
 
+use super::kernels::{self, Instructions, Norm};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
-use multiversion::multiversion;
-
-/// Values handled together: one AVX-512 register of f32; sums run in so many lanes, in a fixed order.
-const LANES: usize = 16;
 
 /// `x Φ(x)`, elementwise (Hendrycks and Gimpel 2016, arXiv 1606.08415), any shape.
 ///
@@ -65,9 +62,8 @@ impl CustomOp1 for Gelu {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = values(x, layout)?;
-        let mut out = vec![0.0; x.len()];
-        gelu_of(x, &mut out);
+        let mut out = values(x, layout)?.to_vec();
+        kernels::gelu(Instructions::best(), &mut out);
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 
@@ -82,9 +78,8 @@ impl CustomOp2 for GeluBackward {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, slope: &CpuStorage, ls: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (x, slope) = (values(x, lx)?, values(slope, ls)?);
-        let mut out = vec![0.0; x.len()];
-        gelu_slope(x, slope, &mut out);
+        let mut out = values(slope, ls)?.to_vec();
+        kernels::gelu_slope(Instructions::best(), values(x, lx)?, &mut out);
         Ok((CpuStorage::F32(out), lx.shape().clone()))
     }
 }
@@ -96,7 +91,7 @@ impl CustomOp1 for Softmax {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let mut out = values(x, layout)?.to_vec();
-        softmax_rows(&mut out, width(layout));
+        kernels::softmax(Instructions::best(), &mut out, width(layout));
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 
@@ -112,7 +107,7 @@ impl CustomOp2 for SoftmaxBackward {
 
     fn cpu_fwd(&self, y: &CpuStorage, ly: &Layout, slope: &CpuStorage, ls: &Layout) -> Result<(CpuStorage, Shape)> {
         let mut out = values(slope, ls)?.to_vec();
-        softmax_slope(values(y, ly)?, &mut out, width(ly));
+        kernels::softmax_slope(Instructions::best(), values(y, ly)?, &mut out, width(ly));
         Ok((CpuStorage::F32(out), ly.shape().clone()))
     }
 }
@@ -132,7 +127,8 @@ impl CustomOp3 for LayerNorm {
         lb: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let mut out = values(x, lx)?.to_vec();
-        norm_rows(&mut out, values(weight, lw)?, values(bias, lb)?, self.eps);
+        let by = Norm { weight: values(weight, lw)?, bias: values(bias, lb)?, eps: self.eps };
+        kernels::norm(Instructions::best(), &mut out, width(lx), by);
         Ok((CpuStorage::F32(out), lx.shape().clone()))
     }
 
@@ -166,7 +162,9 @@ impl CustomOp3 for LayerNormBackward {
         ls: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let mut out = values(slope, ls)?.to_vec();
-        norm_slope(values(x, lx)?, values(weight, lw)?, &mut out, self.eps);
+        let weight = values(weight, lw)?;
+        let by = Norm { weight, bias: weight, eps: self.eps };
+        kernels::norm_slope(Instructions::best(), values(x, lx)?, &mut out, by);
         Ok((CpuStorage::F32(out), lx.shape().clone()))
     }
 }
@@ -179,157 +177,9 @@ impl CustomOp2 for LayerNormParameters {
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, slope: &CpuStorage, ls: &Layout) -> Result<(CpuStorage, Shape)> {
         let width = width(lx);
         let mut out = vec![0.0; 2 * width];
-        norm_parameter_slopes(values(x, lx)?, values(slope, ls)?, &mut out, self.eps);
+        let (x, slope) = (values(x, lx)?, values(slope, ls)?);
+        kernels::norm_parameter_slopes(Instructions::best(), x, slope, &mut out, self.eps);
         Ok((CpuStorage::F32(out), (2, width).into()))
-    }
-}
-
-/// `e^x` within 2 units in the last place for `x` up to 88; 0 below -87 (Cephes' polynomial).
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    // Adding and taking away 1.5 * 2^23 rounds to the nearest whole number.
-    const ROUND: f32 = 12_582_912.0;
-    let clamped = x.clamp(-87.0, 88.0);
-    let n = clamped * LOG2_E + ROUND - ROUND;
-    let r = clamped - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let p =
-        ((((1.987_569_1e-4 * r + 1.398_2e-3) * r + 8.333_452e-3) * r + 4.166_579_6e-2) * r + 1.666_666_5e-1) * r + 0.5;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "n is a whole number from -126 to 127")]
-    let power = f32::from_bits(((n as i32 + 127) as u32) << 23);
-    let value = (p * r * r + r + 1.0) * power;
-    if x < -87.0 { 0.0 } else { value }
-}
-
-/// Φ(x) and φ(x), the normal distribution and its density: Φ within 1e-7
-/// (Abramowitz and Stegun 1964, formula 7.1.26, for the error function).
-#[expect(clippy::inline_always, reason = "must be compiled for the caller's instruction set")]
-#[inline(always)]
-fn normal(x: f32) -> (f32, f32) {
-    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
-    let t = 1.0 / (1.0 + 0.327_591_1 * z);
-    let decay = exp(-z * z);
-    let tail = ((((1.061_405_4 * t - 1.453_152_1) * t + 1.421_413_8) * t - 0.284_496_74) * t + 0.254_829_6) * t * decay;
-    let half = 0.5 * tail;
-    (if x < 0.0 { half } else { 1.0 - half }, decay * 0.398_942_3)
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn gelu_of(x: &[f32], out: &mut [f32]) {
-    for (out, &x) in out.iter_mut().zip(x) {
-        *out = x * normal(x).0;
-    }
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn gelu_slope(x: &[f32], slope: &[f32], out: &mut [f32]) {
-    for ((out, &x), &slope) in out.iter_mut().zip(x).zip(slope) {
-        let (share, density) = normal(x);
-        *out = slope * (share + x * density);
-    }
-}
-
-/// Sum of `term(i)` over `0..count`, in [`LANES`] lanes.
-#[expect(clippy::inline_always, reason = "must be compiled for the caller's instruction set")]
-#[inline(always)]
-fn sum(count: usize, term: impl Fn(usize) -> f32) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    let whole = count / LANES * LANES;
-    let mut start = 0;
-    while start < whole {
-        for (lane, total) in lanes.iter_mut().enumerate() {
-            *total += term(start + lane);
-        }
-        start += LANES;
-    }
-    let mut total = 0.0;
-    for lane in lanes {
-        total += lane;
-    }
-    for index in whole..count {
-        total += term(index);
-    }
-    total
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn softmax_rows(rows: &mut [f32], width: usize) {
-    for row in rows.chunks_exact_mut(width) {
-        let mut lanes = [f32::NEG_INFINITY; LANES];
-        let (whole, rest) = row.as_chunks::<LANES>();
-        for chunk in whole {
-            for (most, &value) in lanes.iter_mut().zip(chunk) {
-                *most = if value > *most { value } else { *most };
-            }
-        }
-        let most = lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
-        for value in row.iter_mut() {
-            *value = exp(*value - most);
-        }
-        let scale = 1.0 / sum(width, |i| row[i]);
-        for value in row.iter_mut() {
-            *value *= scale;
-        }
-    }
-}
-
-/// `y (g - Σ g y)` in place of g.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn softmax_slope(shares: &[f32], slopes: &mut [f32], width: usize) {
-    for (y, g) in shares.chunks_exact(width).zip(slopes.chunks_exact_mut(width)) {
-        let inner = sum(width, |i| g[i] * y[i]);
-        for (g, &y) in g.iter_mut().zip(y) {
-            *g = y * (*g - inner);
-        }
-    }
-}
-
-/// Mean and 1 / deviation of a row.
-#[expect(clippy::inline_always, reason = "must be compiled for the caller's instruction set")]
-#[inline(always)]
-fn moments(row: &[f32], eps: f32) -> (f32, f32) {
-    let count = row.len() as f32;
-    let mean = sum(row.len(), |i| row[i]) / count;
-    let variance = sum(row.len(), |i| (row[i] - mean) * (row[i] - mean)) / count;
-    (mean, 1.0 / (variance + eps).sqrt())
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn norm_rows(rows: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
-    for row in rows.chunks_exact_mut(weight.len()) {
-        let (mean, scale) = moments(row, eps);
-        for ((value, &weight), &bias) in row.iter_mut().zip(weight).zip(bias) {
-            *value = (*value - mean) * scale * weight + bias;
-        }
-    }
-}
-
-/// `(g w - mean(g w) - x̂ mean(g w x̂)) / deviation` in place of g.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn norm_slope(rows: &[f32], weight: &[f32], slopes: &mut [f32], eps: f32) {
-    let width = weight.len();
-    for (x, g) in rows.chunks_exact(width).zip(slopes.chunks_exact_mut(width)) {
-        let (mean, scale) = moments(x, eps);
-        let count = width as f32;
-        let first = sum(width, |i| g[i] * weight[i]) / count;
-        let second = sum(width, |i| g[i] * weight[i] * (x[i] - mean) * scale) / count;
-        for ((g, &x), &weight) in g.iter_mut().zip(x).zip(weight) {
-            *g = (*g * weight - first - (x - mean) * scale * second) * scale;
-        }
-    }
-}
-
-/// Σ g x̂ in the first half of `out`, Σ g in the second.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn norm_parameter_slopes(rows: &[f32], slopes: &[f32], out: &mut [f32], eps: f32) {
-    let width = out.len() / 2;
-    let (of_weight, of_bias) = out.split_at_mut(width);
-    for (x, g) in rows.chunks_exact(width).zip(slopes.chunks_exact(width)) {
-        let (mean, scale) = moments(x, eps);
-        for (((of_weight, of_bias), &x), &g) in of_weight.iter_mut().zip(of_bias.iter_mut()).zip(x).zip(g) {
-            *of_weight += g * (x - mean) * scale;
-            *of_bias += g;
-        }
     }
 }
 

@@ -2,10 +2,13 @@
 
 pub mod bert;
 pub mod bi_encoder;
+mod blocks;
 pub mod device;
 pub mod error;
+mod fast_bert;
 pub mod folder;
 mod fused;
+pub mod kernels;
 pub mod packing;
 pub mod parameters;
 pub mod settings;
@@ -16,9 +19,10 @@ pub mod workers;
 pub use bi_encoder::{BiEncoder, Encoded};
 pub use error::EncodeError;
 pub use folder::FreshEncoder;
+pub use kernels::{Instructions, Precision};
 pub use packing::PackedBatch;
 pub use settings::Role;
-pub use trunk::{Kernels, Mode};
+pub use trunk::{Computing, Kernels, Mode};
 pub use vectors::Vectors;
 
 /// Result of the encode layer.

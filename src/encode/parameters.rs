@@ -5,6 +5,8 @@ use crate::data::{self, Fault};
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Weights as tensors of one file by name, before a trunk has asked for them.
 pub struct WeightFile {
@@ -56,6 +58,7 @@ impl WeightFile {
 #[derive(Debug, Clone, Default)]
 pub struct Parameters {
     variables: BTreeMap<String, Var>,
+    changes: Arc<AtomicU64>,
 }
 
 impl Parameters {
@@ -92,7 +95,7 @@ impl Parameters {
                 data::Error::from(fault.key(first).hint("config.json and the weights do not belong together")).into()
             );
         }
-        Ok(Self { variables })
+        Ok(Self { variables, changes: Arc::default() })
     }
 
     /// Fresh variables: `draw` gives the values of each.
@@ -109,18 +112,35 @@ impl Parameters {
             let values = draw(name, shape.elem_count());
             variables.insert(name.clone(), Var::from_vec(values, shape.clone(), device)?);
         }
-        Ok(Self { variables })
+        Ok(Self { variables, changes: Arc::default() })
     }
 
-    /// Names and variables, in name order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
-        self.variables.iter().map(|(name, variable)| (name.as_str(), variable))
+    /// Names and values, in name order; each value is tracked for gradients.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.variables.iter().map(|(name, variable)| (name.as_str(), variable.as_tensor()))
     }
 
-    /// The variable called `name`.
+    /// The value called `name`, tracked for gradients.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Var> {
-        self.variables.get(name)
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.variables.get(name).map(Var::as_tensor)
+    }
+
+    /// Puts `value` in place of the one called `name`.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSuchWeight`]; [`EncodeError::Candle`] when the shape is another.
+    pub fn set(&self, name: &str, value: &Tensor) -> Result<()> {
+        let variable = self.variables.get(name).ok_or_else(|| EncodeError::NoSuchWeight(name.to_owned()))?;
+        variable.set(value)?;
+        self.changes.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// How often a value was set: what was made from the values is out of date when this has moved on.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Number of variables.
@@ -140,8 +160,7 @@ impl Parameters {
     /// # Errors
     /// [`EncodeError::Candle`] when the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let tensors: HashMap<&str, Tensor> =
-            self.iter().map(|(name, variable)| (name, variable.as_detached_tensor())).collect();
+        let tensors: HashMap<&str, Tensor> = self.iter().map(|(name, value)| (name, value.detach())).collect();
         Ok(candle_core::safetensors::save(&tensors, path)?)
     }
 }

@@ -1,6 +1,8 @@
 //! What every encoder architecture offers, and the table of those that there are.
 
 use super::bert::{self, Bert, BertConfig};
+use super::fast_bert::FastBert;
+use super::kernels::{Instructions, Precision};
 use super::packing::PackedBatch;
 use super::{EncodeError, Result};
 use crate::data::{self, Fault};
@@ -16,20 +18,33 @@ pub enum Mode {
     Training,
 }
 
-/// What the operations between the matrix products are made of.
+/// What the forward pass is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernels {
     /// candle's elementary operations: any device; the reference.
     Composed,
-    /// One operation each, with its own backward: the CPU only.
+    /// The CPU's own: in training the operations between candle's matrix products, each with its own backward;
+    /// in inference everything.
     Fused,
 }
 
-impl Kernels {
-    /// The faster ones that `device` can run.
+/// How an encoder computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Computing {
+    /// What the forward pass is made of.
+    pub kernels: Kernels,
+    /// What inference multiplies; training multiplies f32.
+    pub precision: Precision,
+    /// What fused kernels run on.
+    pub instructions: Instructions,
+}
+
+impl Computing {
+    /// The fastest that `device` can run, in f32.
     #[must_use]
     pub fn of(device: &Device) -> Self {
-        if matches!(device, Device::Cpu) { Self::Fused } else { Self::Composed }
+        let kernels = if matches!(device, Device::Cpu) { Kernels::Fused } else { Kernels::Composed };
+        Self { kernels, precision: Precision::F32, instructions: Instructions::best() }
     }
 }
 
@@ -88,6 +103,16 @@ impl Architecture {
     pub fn positions(&self) -> usize {
         match self {
             Self::Bert(config) => config.max_position_embeddings,
+        }
+    }
+
+    /// The trunk for inference by the CPU's own kernels, over packed copies of given weights.
+    ///
+    /// # Errors
+    /// What `weights` returns.
+    pub(super) fn build_fast(&self, computing: Computing, weights: &Weights<'_>) -> Result<FastBert> {
+        match self {
+            Self::Bert(config) => FastBert::new(config, (computing.instructions, computing.precision), weights),
         }
     }
 

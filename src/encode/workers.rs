@@ -14,9 +14,23 @@ pub fn map<T: Sync, R: Send, E: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
+    map_with(device, items, || (), |(), item| work(item))
+}
+
+/// As [`map`], with something of its own for every thread, kept from item to item.
+///
+/// # Errors
+/// The error of the earliest item that failed.
+pub fn map_with<S, T: Sync, R: Send, E: Send>(
+    device: &Device,
+    items: &[T],
+    own: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, &T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
     let threads = if matches!(device, Device::Cpu) { rayon::current_num_threads().min(items.len()) } else { 1 };
     if threads <= 1 {
-        return items.iter().map(work).collect();
+        let mut own = own();
+        return items.iter().map(|item| work(&mut own, item)).collect();
     }
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(usize, Result<R, E>)>> = Mutex::new(Vec::with_capacity(items.len()));
@@ -24,10 +38,11 @@ pub fn map<T: Sync, R: Send, E: Send>(
         for _ in 0..threads {
             scope.spawn(|| {
                 let run = || {
+                    let mut own = own();
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(item) = items.get(index) else { return };
-                        let result = work(item);
+                        let result = work(&mut own, item);
                         if result.is_err() {
                             next.store(items.len(), Ordering::Relaxed);
                         }

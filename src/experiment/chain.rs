@@ -68,7 +68,7 @@ pub fn run(work: &Workplace<'_>, recipe: &Recipe, places: &Places<'_>) -> Result
         left_out,
         remarks,
         examples: prepared.examples,
-        provenance: provenance(recipe, &collection, places)?,
+        provenance: provenance(work, recipe, (&collection, places))?,
     };
     publish_run(&untuned.run, &places.out.join("runs/un-tuned.trec"))?;
     stages::write_json(&places.out.join("table.json"), &outcome)?;
@@ -282,8 +282,14 @@ fn collection_name(folder: &Path) -> String {
     folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
-fn provenance(recipe: &Recipe, collection: &Collection, places: &Places<'_>) -> Result<Provenance> {
-    let mut provenance = Provenance::new("run", stages::to_json(recipe)?)
+fn provenance(
+    work: &Workplace<'_>,
+    recipe: &Recipe,
+    (collection, places): (&Collection, &Places<'_>),
+) -> Result<Provenance> {
+    let mut settings = stages::to_json(recipe)?;
+    settings["precision"] = stages::to_json(&work.precision)?;
+    let mut provenance = Provenance::new("run", settings)
         .input("corpus", collection.corpus_digest()?)
         .input("train", collection.split_digest(&recipe.train_split)?)
         .input("test", collection.split_digest(&recipe.test_split)?)

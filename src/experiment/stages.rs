@@ -7,7 +7,7 @@ use crate::data::store::Stored;
 use crate::data::{
     Candidate, Collection, Digest, Instance, Provenance, Qrels, Query, Seed, Store, Watch, atomic, jsonl,
 };
-use crate::encode::{BiEncoder, Role, Vectors};
+use crate::encode::{BiEncoder, Computing, Precision, Role, Vectors};
 use crate::eval::{Dialect, Evaluation, Metric, Rules, evaluate};
 use crate::filter::Filters;
 use crate::negatives::{self, Inputs, MiningSettings, Needs, Report, Task};
@@ -30,6 +30,8 @@ pub struct Workplace<'w> {
     pub device: Device,
     /// Its name, part of every key: devices differ in the last digits.
     pub device_name: &'static str,
+    /// What encoders multiply in inference, part of every key that vectors decide.
+    pub precision: Precision,
     /// Progress and stop.
     pub watch: &'w dyn Watch,
 }
@@ -48,7 +50,9 @@ impl OpenEncoder {
     /// # Errors
     /// [`ExperimentError::Encode`].
     pub fn open(folder: &Path, work: &Workplace<'_>) -> Result<Self> {
-        Ok(Self { encoder: BiEncoder::open(folder, &work.device)?, digest: BiEncoder::digest(folder)? })
+        let computing = Computing { precision: work.precision, ..Computing::of(&work.device) };
+        let encoder = BiEncoder::open_with(folder, &work.device, computing)?;
+        Ok(Self { encoder, digest: BiEncoder::digest(folder)? })
     }
 
     fn similarity(&self) -> Similarity {
@@ -69,18 +73,26 @@ pub struct Texts<'t> {
     pub texts: Vec<String>,
 }
 
+impl Texts<'_> {
+    /// Digest of the texts and their order.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut hash = String::new();
+        for text in &self.texts {
+            hash.push_str(Digest::of_bytes(text.as_bytes()).short(32));
+        }
+        Digest::of_bytes(hash.as_bytes())
+    }
+}
+
 /// Vectors of `texts`, from the store or made now in blocks that survive an interruption.
 ///
 /// # Errors
 /// [`ExperimentError::Encode`], or a stop.
 pub fn embed(work: &Workplace<'_>, encoder: &OpenEncoder, texts: &Texts<'_>) -> Result<Arc<Vectors>> {
-    let mut hash = String::new();
-    for text in &texts.texts {
-        hash.push_str(Digest::of_bytes(text.as_bytes()).short(32));
-    }
-    let stage = Provenance::new("embed", json!({"role": texts.role, "device": work.device_name}))
-        .input("encoder", encoder.digest.clone())
-        .input("texts", Digest::of_bytes(hash.as_bytes()));
+    let settings = json!({"role": texts.role, "device": work.device_name, "precision": work.precision});
+    let stage =
+        Provenance::new("embed", settings).input("encoder", encoder.digest.clone()).input("texts", texts.digest());
     let blocks = work.store.place(&stage).with_extension("blocks");
     let stored = work.store.get_or_make(stage, |folder, provenance| {
         work.watch.begin(&format!("embed {}", texts.name), texts.texts.len() as u64, "texts");
@@ -200,7 +212,7 @@ pub fn mine(
     let row = negatives::named(&how.source)?;
     // Settings that do not touch this source are no part of its key.
     let settings = match row.needs {
-        Needs::Vectors => json!({"dense": how.dense}),
+        Needs::Vectors => json!({"dense": how.dense, "precision": work.precision}),
         Needs::Words => json!({"bm25": how.bm25}),
         Needs::Nothing => json!({"seed": how.seed}),
     };
@@ -367,7 +379,7 @@ pub fn score(
 ) -> Result<Scored> {
     let stage = Provenance::new(
         "eval",
-        json!({"split": split, "eval": how, "dialect": Dialect::default(), "device": work.device_name}),
+        json!({"split": split, "eval": how, "dialect": Dialect::default(), "device": work.device_name, "precision": work.precision}),
     )
     .input("encoder", encoder.digest.clone())
     .input("corpus", collection.corpus_digest()?)

@@ -36,8 +36,8 @@ pub(super) fn load(place: &Path, encoder: &BiEncoder) -> Result<Option<Position>
             Fault::new(place, "a whole checkpoint", "one that lacks tensors").hint("remove it to train from the start"),
         )
     };
-    for (name, variable) in encoder.parameters().iter() {
-        variable.set(&weights.remove(name).ok_or_else(broken)?)?;
+    for (name, _) in encoder.parameters().iter() {
+        encoder.parameters().set(name, &weights.remove(name).ok_or_else(broken)?)?;
     }
     let optimiser = AdamW::restored(encoder.parameters(), moments, steps.len()).ok_or_else(broken)?;
     Ok(Some(Position { optimiser, steps }))

@@ -2,7 +2,7 @@
 //! with clipping by the global norm before it.
 
 use super::settings::TrainSettings;
-use crate::encode::parameters::Parameters;
+use crate::encode::{self, parameters::Parameters};
 use candle_core::{Result, Tensor};
 use std::collections::HashMap;
 
@@ -30,14 +30,14 @@ impl AdamW {
     /// One step at `learning_rate` with one gradient a variable, in name order, already clipped.
     ///
     /// # Errors
-    /// candle's.
+    /// [`encode::EncodeError::Candle`].
     pub fn step(
         &mut self,
         parameters: &Parameters,
         gradients: &[Tensor],
         learning_rate: f64,
         weight_decay: f64,
-    ) -> Result<()> {
+    ) -> encode::Result<()> {
         self.steps += 1;
         let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
         let (correction_1, correction_2) = (1.0 - BETA_1.powi(steps), 1.0 - BETA_2.powi(steps));
@@ -47,8 +47,8 @@ impl AdamW {
             let second = ((&self.second[index] * BETA_2)? + (gradient.sqr()? * (1.0 - BETA_2))?)?;
             let update = ((&first / correction_1)? / ((&second / correction_2)?.sqrt()? + EPSILON)?)?;
             let decay = if decays(name) { learning_rate * weight_decay } else { 0.0 };
-            let weights = variable.as_detached_tensor();
-            variable.set(&((weights * (1.0 - decay))? - (update * learning_rate)?)?)?;
+            let weights = variable.detach();
+            parameters.set(name, &((weights * (1.0 - decay))? - (update * learning_rate)?)?)?;
             self.first[index] = first;
             self.second[index] = second;
         }
@@ -116,9 +116,10 @@ mod tests {
             Parameters::fresh(&wanted, &Device::Cpu, |_, _| vec![1.0, -2.0]).map_err(candle_core::Error::wrap)?;
         let mut optimiser = AdamW::new(&parameters)?;
         for gradient in [[0.5f32, -1.0], [0.1, 0.3]] {
-            optimiser.step(&parameters, &[Tensor::new(&gradient, &Device::Cpu)?], 0.1, 0.01)?;
+            let gradients = [Tensor::new(&gradient, &Device::Cpu)?];
+            optimiser.step(&parameters, &gradients, 0.1, 0.01).map_err(candle_core::Error::wrap)?;
         }
-        let weights = parameters.get("w.weight").map_or_else(|| Ok(vec![]), |w| w.to_vec1::<f32>())?;
+        let weights = parameters.get("w.weight").map_or_else(|| Ok(vec![]), Tensor::to_vec1::<f32>)?;
         for (ours, theirs) in weights.iter().zip([0.817_796_95, -1.853_317_3]) {
             assert!((ours - theirs).abs() < 1e-6, "{weights:?}");
         }

