@@ -16,6 +16,9 @@ pub(super) struct Arguments {
     /// Where tensors live.
     #[arg(long, global = true, value_enum, default_value = "auto")]
     pub device: Device,
+    /// Bad lines passed over in each file of a collection; they go to <file>.rejected.jsonl beside it.
+    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    pub skip_bad_lines: u64,
     #[command(subcommand)]
     pub command: Command,
 }

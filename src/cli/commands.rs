@@ -2,7 +2,7 @@
 
 use super::arguments::{self, Arguments, Command, Generate};
 use super::progress::{Terminal, say};
-use crate::data::{Candidate, Collection, Digest, Fault, Provenance, Run, Store, jsonl};
+use crate::data::{Candidate, Digest, Fault, Provenance, Run, Store, jsonl};
 use crate::encode::{BiEncoder, FreshEncoder, device};
 use crate::eval::{Metric, SelfHits, evaluate};
 use crate::experiment::recipe::{ArmRecipe, DenseChoice};
@@ -31,7 +31,13 @@ pub(super) struct Stopped;
 pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
     let watch = Terminal::new().context("cannot watch for Ctrl-C")?;
     let (device, device_name) = device::open(arguments.device.into()).context("cannot open the device")?;
-    let work = Workplace { store: Store::new(&arguments.store), device, device_name, watch: &watch };
+    let work = Workplace {
+        store: Store::new(&arguments.store),
+        device,
+        device_name,
+        watch: &watch,
+        skip_bad_lines: arguments.skip_bad_lines,
+    };
     // Commands that only read, or write one named file, need no store.
     let uses_store = !matches!(arguments.command, Command::Eval(_) | Command::Mix(_) | Command::NewEncoder(_));
     let _lock = uses_store.then(|| work.store.lock()).transpose()?;
@@ -40,9 +46,9 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Search(search) => search_queries(&work, &search),
         Command::Mine(mine) => mine_candidates(&work, &mine),
         Command::Generate(Generate::Negatives(generate)) => generate_negatives(&work, &generate),
-        Command::Mix(mix) => mix_instances(&mix),
+        Command::Mix(mix) => mix_instances(&work, &mix),
         Command::Train(train) => train_encoder(&work, &train),
-        Command::Eval(eval) => eval_runs(&eval),
+        Command::Eval(eval) => eval_runs(&work, &eval),
         Command::NewEncoder(new) => new_encoder(&work, &new),
     };
     crate::data::Watch::end(&watch);
@@ -96,7 +102,7 @@ fn run_recipe(work: &Workplace<'_>, arguments: arguments::Run) -> Result<()> {
 }
 
 fn search_queries(work: &Workplace<'_>, arguments: &arguments::Search) -> Result<()> {
-    let collection = Collection::open(&arguments.data.data)?;
+    let collection = work.collection(&arguments.data.data)?;
     let (queries, _) = stages::judged_queries(&collection, &arguments.data.split)?;
     let mut provenance = Provenance::new(
         "search",
@@ -147,7 +153,7 @@ fn dense_settings(index: DenseChoice) -> DenseSettings {
 }
 
 fn mine_candidates(work: &Workplace<'_>, arguments: &arguments::Mine) -> Result<()> {
-    let collection = Collection::open(&arguments.data.data)?;
+    let collection = work.collection(&arguments.data.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
     let encoder = open_encoder(work, arguments.encoder.as_deref())?;
     let mut all: Vec<Candidate> = Vec::new();
@@ -192,7 +198,7 @@ fn mine_candidates(work: &Workplace<'_>, arguments: &arguments::Mine) -> Result<
 }
 
 fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegatives) -> Result<()> {
-    let collection = Collection::open(&arguments.data.data)?;
+    let collection = work.collection(&arguments.data.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
     let mut settings = WrittenSettings {
         prompt: arguments.prompt.clone(),
@@ -228,8 +234,8 @@ fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegat
     Ok(())
 }
 
-fn mix_instances(arguments: &arguments::Mix) -> Result<()> {
-    let collection = Collection::open(&arguments.data.data)?;
+fn mix_instances(work: &Workplace<'_>, arguments: &arguments::Mix) -> Result<()> {
+    let collection = work.collection(&arguments.data.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
     let mut provenance = Provenance::new("mix", json!({"take": arguments.take, "split": arguments.data.split}))
         .input("corpus", collection.corpus_digest()?)
@@ -319,8 +325,8 @@ fn train_encoder(work: &Workplace<'_>, arguments: &arguments::Train) -> Result<(
     Ok(())
 }
 
-fn eval_runs(arguments: &arguments::Eval) -> Result<()> {
-    let collection = Collection::open(&arguments.data.data)?;
+fn eval_runs(work: &Workplace<'_>, arguments: &arguments::Eval) -> Result<()> {
+    let collection = work.collection(&arguments.data.data)?;
     let qrels = collection.qrels(&arguments.data.split)?;
     let mut rows = vec![
         std::iter::once("run".to_owned()).chain(arguments.metrics.iter().map(ToString::to_string)).collect::<Vec<_>>(),
@@ -348,7 +354,7 @@ fn eval_runs(arguments: &arguments::Eval) -> Result<()> {
 }
 
 fn new_encoder(work: &Workplace<'_>, arguments: &arguments::NewEncoder) -> Result<()> {
-    let collection = Collection::open(&arguments.data)?;
+    let collection = work.collection(&arguments.data)?;
     if !arguments.width.is_multiple_of(32) || arguments.width == 0 {
         bail!("--width: expected a multiple of 32, found {}", arguments.width);
     }

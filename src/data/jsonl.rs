@@ -1,9 +1,9 @@
 //! JSON lines in and out: every defect names its file, line and key.
 
-use super::{Error, Fault, Result, error::excerpt};
+use super::reading::Gate;
+use super::{Error, Fault, Result, error::excerpt, packed};
 use serde_json::{Map, Value};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::path::Path;
 
 /// One JSON object of a line, with where it came from.
@@ -67,13 +67,12 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Calls `each` with every line that is not blank, as bytes with its number from 1.
+/// Calls `each` with every line of a plain or packed file that is not blank, as bytes with its number from 1.
 ///
 /// # Errors
 /// [`Error::Io`], or what `each` returns.
 pub fn each_line(path: &Path, mut each: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let mut reader = BufReader::new(file);
+    let mut reader = packed::open(path)?.0;
     let mut line = Vec::new();
     let mut number = 0;
     loop {
@@ -87,6 +86,14 @@ pub fn each_line(path: &Path, mut each: impl FnMut(&[u8], u64) -> Result<()>) ->
             each(text, number)?;
         }
     }
+}
+
+/// As [`each_line`], passing over the bad lines that `gate` lets pass.
+///
+/// # Errors
+/// [`Error::Io`], or what the gate returns.
+pub fn each_good_line(path: &Path, gate: &mut Gate, mut each: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
+    each_line(path, |bytes, line| gate.pass(each(bytes, line), line, bytes).map(|_| ()))
 }
 
 /// `line` without its line break and the blanks before it.
