@@ -1,5 +1,7 @@
 //! Every command with its arguments, as the user sees them in `--help`.
 
+use super::import::Import;
+use super::inspect::Inspect;
 use crate::data::Seed;
 use crate::encode::device::DeviceChoice;
 use crate::eval::Metric;
@@ -45,6 +47,10 @@ impl From<Device> for DeviceChoice {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Say what is in a collection and what is wrong with it; exit 1 when something is.
+    Inspect(Inspect),
+    /// Turn MS MARCO or TREC files into a BEIR folder.
+    Import(Import),
     /// Run an experiment file from the collection to the table.
     Run(Run),
     /// Find passages for the queries of a split; writes a TREC run.

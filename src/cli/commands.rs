@@ -2,6 +2,7 @@
 
 use super::arguments::{self, Arguments, Command, Generate};
 use super::progress::{Terminal, say};
+use super::{Verdict, import, inspect};
 use crate::data::{Candidate, Digest, Fault, Provenance, Run, Store, jsonl};
 use crate::encode::{BiEncoder, FreshEncoder, device};
 use crate::eval::{Metric, SelfHits, evaluate};
@@ -28,7 +29,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Stopped;
 
 /// Carries out a command line.
-pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
+pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
     let watch = Terminal::new().context("cannot watch for Ctrl-C")?;
     let (device, device_name) = device::open(arguments.device.into()).context("cannot open the device")?;
     let work = Workplace {
@@ -39,9 +40,15 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
         skip_bad_lines: arguments.skip_bad_lines,
     };
     // Commands that only read, or write one named file, need no store.
-    let uses_store = !matches!(arguments.command, Command::Eval(_) | Command::Mix(_) | Command::NewEncoder(_));
+    let uses_store = !matches!(
+        arguments.command,
+        Command::Inspect(_) | Command::Import(_) | Command::Eval(_) | Command::Mix(_) | Command::NewEncoder(_)
+    );
     let _lock = uses_store.then(|| work.store.lock()).transpose()?;
+    let mut verdict = Verdict::Passed;
     let result = match arguments.command {
+        Command::Inspect(look) => inspect::run(&work, &look).map(|found| verdict = found),
+        Command::Import(forms) => import::run(&work, &forms),
         Command::Run(run) => run_recipe(&work, run),
         Command::Search(search) => search_queries(&work, &search),
         Command::Mine(mine) => mine_candidates(&work, &mine),
@@ -52,10 +59,11 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
         Command::NewEncoder(new) => new_encoder(&work, &new),
     };
     crate::data::Watch::end(&watch);
-    result.map_err(|error| match error.downcast_ref::<ExperimentError>() {
-        Some(stage) if stage.is_stop() => Stopped.into(),
-        _ => error,
-    })
+    let stopped = |error: &anyhow::Error| {
+        error.downcast_ref::<ExperimentError>().is_some_and(ExperimentError::is_stop)
+            || matches!(error.downcast_ref(), Some(crate::data::Error::Stopped))
+    };
+    result.map(|()| verdict).map_err(|error| if stopped(&error) { Stopped.into() } else { error })
 }
 
 /// Bundled models stand beside the current folder; the cache is where the Hugging Face tools keep it.
@@ -391,7 +399,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// Data on stdout; a reader that has gone away (`| head`) is no error.
-fn print(text: &str) -> Result<()> {
+pub(super) fn print(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to stdout"),

@@ -105,19 +105,7 @@ impl Collection {
     /// Names of the splits that have judgements, sorted.
     #[must_use]
     pub fn splits(&self) -> Vec<String> {
-        let mut names: Vec<String> = std::fs::read_dir(self.folder.join("qrels"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| {
-                let name = entry.file_name().into_string().ok()?;
-                let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
-                Some(plain.strip_suffix(".tsv")?.to_owned())
-            })
-            .collect();
-        names.sort();
-        names.dedup();
-        names
+        splits(&self.folder)
     }
 
     /// Digest of the corpus's text; known since it was opened.
@@ -141,6 +129,23 @@ impl Collection {
     fn qrels_path(&self, split: &str) -> PathBuf {
         packed::find(&self.folder.join("qrels"), &format!("{split}.tsv"))
     }
+}
+
+/// Names of the splits in the BEIR folder `folder`, sorted.
+pub(super) fn splits(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder.join("qrels"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+            Some(plain.strip_suffix(".tsv")?.to_owned())
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// Both are needed to say what went wrong when a record names a passage that is gone.

@@ -143,9 +143,9 @@ impl Index {
         match writable(place).and_then(|()| self.write(place, stamp)) {
             Ok(()) => Ok(Self::read(place)?.0),
             Err(error) => {
-                let cause = error.to_string();
-                let cause = cause.lines().next().unwrap_or_default();
-                reading.watch.note(&format!("{cause}; the corpus is read whole at each start"));
+                let message = error.to_string();
+                let why = message.lines().next().unwrap_or_default();
+                reading.watch.note(&format!("{why}; the corpus is read whole at each start"));
                 Ok(self)
             }
         }
@@ -329,7 +329,7 @@ fn writable(path: &Path) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match fs::metadata(folder) {
         Ok(found) if found.permissions().readonly() => {
-            Err(Error::io("write", folder)(std::io::ErrorKind::PermissionDenied.into()))
+            Err(Fault::new(folder, "a folder that can be written, for an index", "one that is read-only").into())
         }
         _ => Ok(()),
     }

@@ -67,11 +67,24 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Calls `each` with every line of a plain or packed file that is not blank, as bytes with its number from 1.
+/// Calls `each` with every line of a plain or packed file that is not blank, without the blanks at its end, as bytes
+/// with its number from 1.
 ///
 /// # Errors
 /// [`Error::Io`], or what `each` returns.
 pub fn each_line(path: &Path, mut each: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
+    each_whole_line(path, |line, number| {
+        let text = trim_end(line);
+        if text.is_empty() { Ok(()) } else { each(text, number) }
+    })
+}
+
+/// Calls `each` with every line of a plain or packed file without its line break, as bytes with its number from 1:
+/// for columns, of which the last may be empty.
+///
+/// # Errors
+/// [`Error::Io`], or what `each` returns.
+pub fn each_whole_line(path: &Path, mut each: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
     let mut reader = packed::open(path)?.0;
     let mut line = Vec::new();
     let mut number = 0;
@@ -81,10 +94,8 @@ pub fn each_line(path: &Path, mut each: impl FnMut(&[u8], u64) -> Result<()>) ->
             return Ok(());
         }
         number += 1;
-        let text = trim_end(&line);
-        if !text.is_empty() {
-            each(text, number)?;
-        }
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        each(text.strip_suffix(b"\r").unwrap_or(text), number)?;
     }
 }
 

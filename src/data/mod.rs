@@ -3,6 +3,7 @@
 
 pub mod arrays;
 pub mod atomic;
+pub mod beir;
 pub mod candidate;
 pub mod collection;
 pub mod corpus;
@@ -11,7 +12,10 @@ pub mod digest;
 pub mod error;
 pub mod id_table;
 pub mod ids;
+pub mod import;
 pub mod jsonl;
+pub mod msmarco;
+pub mod overview;
 pub mod packed;
 pub mod provenance;
 pub mod qrels;
