@@ -92,6 +92,15 @@ impl Corpus {
         Ok(Self { path: path.to_owned(), bytes, index })
     }
 
+    /// The corpus whose text is `bytes`, with its index in memory; `path` only names it in errors.
+    ///
+    /// # Errors
+    /// As [`Corpus::open_with`].
+    pub fn of_bytes(bytes: Vec<u8>, path: &Path, reading: &Reading<'_>) -> Result<Self> {
+        let index = Index::build(path, &bytes, reading)?;
+        Ok(Self { path: path.to_owned(), bytes: Bytes::Memory(bytes), index })
+    }
+
     /// Number of passages.
     #[must_use]
     pub fn len(&self) -> usize {

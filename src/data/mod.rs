@@ -41,3 +41,6 @@ pub use run::{Hit, Run};
 pub use seeds::Seed;
 pub use store::Store;
 pub use watch::{Quiet, Watch};
+
+#[cfg(test)]
+mod round_trips;
