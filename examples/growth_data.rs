@@ -1,6 +1,7 @@
 //! How opening a corpus grows with it: made corpora of Zipfian text, each opened in a process of its own.
 //! `cargo run --release --example growth_data -- FOLDER 5000 50000 500000` prints a Markdown table: the first opening
 //! (which makes the index), the later ones (median of 5), memory, and random access. The made files are removed.
+#![expect(clippy::print_stdout, reason = "a measurement is printed")]
 
 use nearmiss::data::Corpus;
 use std::error::Error;

@@ -1,5 +1,5 @@
 //! The passages of a BEIR folder: `corpus.jsonl`, memory-mapped, parsed line by line when asked for.
-//! The first opening checks every line and leaves an index beside the file ([`super::corpus_index`]); later ones
+//! The first opening checks every line and leaves an index beside the file (`corpus_index.rs`); later ones
 //! map both and cost the same at any size. A packed corpus (`.gz`, `.zst`) cannot be mapped: it is unpacked once,
 //! beside itself where the folder can be written, else in memory.
 
