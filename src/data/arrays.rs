@@ -1,8 +1,8 @@
 //! Arrays of numbers in files: named, typed, memory-mapped when read.
 //! The form is safetensors, so any tool that reads models also reads our indexes: arrays of one dimension, and
 //! under `__metadata__.nearmiss` a JSON object with a `form` that says what the file is, and facts as text. The same
-//! arrays and facts give the same bytes. Nothing is parsed but the head,
-//! so that opening costs the same at any size; what the numbers mean is checked by who asks for them.
+//! arrays and facts give the same bytes. Nothing is parsed but the head, so that opening costs the same at any size;
+//! what the numbers mean is checked by who asks for them.
 
 use super::{Error, Fault, Result, atomic, error::excerpt};
 use bytemuck::Pod;
