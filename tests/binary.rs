@@ -398,3 +398,36 @@ fair.trec: 1 queries of the run are not judged and do not count
     assert!(child.wait()?.success(), "a closed pipe is no error");
     Ok(())
 }
+
+#[test]
+fn imported_files_are_inspected_and_bad_lines_are_passed_over_only_when_allowed() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    fs::write(folder.join("collection.tsv"), "1\tA red stone.\n2\tA grey bird.\n")?;
+    fs::write(folder.join("queries.tsv"), "q1\twhich stone is red?\n")?;
+    fs::write(folder.join("qrels.txt"), "q1 0 1 1\n")?;
+    let from = ["--collection", "collection.tsv", "--queries", "queries.tsv", "--qrels", "test=qrels.txt"];
+    succeed(folder, &[&["import", "--out", "beir"], &from[..]].concat())?;
+    let page = succeed(folder, &["inspect", "beir"])?;
+    assert!(page.contains("| passages | 2 ") && page.contains("nothing is broken"), "{page}");
+
+    let mut corpus = fs::read_to_string(folder.join("beir/corpus.jsonl"))?;
+    corpus += "{\"_id\": \"3\"}\n";
+    fs::write(folder.join("beir/corpus.jsonl"), corpus)?;
+    let looked = nearmiss(folder, &["inspect", "beir", "--json"]).output()?;
+    assert_eq!(looked.status.code(), Some(1));
+    let seen: serde_json::Value = serde_json::from_slice(&looked.stdout)?;
+    assert_eq!(seen["defects"][0]["what"], "bad lines in corpus.jsonl");
+    assert_eq!((&seen["passages"]["count"], &seen["splits"][0]["relevant"]), (&2.into(), &1.into()));
+
+    let search =
+        ["search", "--data", "beir", "--split", "test", "--retriever", "bm25", "--k", "1", "--out", "bm25.trec"];
+    let message = fail(folder, &search)?;
+    assert!(message.contains("corpus.jsonl:3: `text`: expected this key"), "{message}");
+    succeed(folder, &[&search[..], &["--skip-bad-lines", "1"]].concat())?;
+    let run = fs::read_to_string(folder.join("bm25.trec"))?;
+    assert!(run.starts_with("q1 Q0 1 1 "), "{run}");
+    let aside = fs::read_to_string(folder.join("beir/corpus.jsonl.rejected.jsonl"))?;
+    assert!(aside.contains("\"line\":3"), "{aside}");
+    Ok(())
+}

@@ -1,6 +1,8 @@
 //! Every command with its arguments, as the user sees them in `--help`.
 
 use super::bm25::{Bm25Arguments, Explain, Index};
+use super::import::Import;
+use super::inspect::Inspect;
 use crate::data::Seed;
 use crate::encode::device::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -19,6 +21,9 @@ pub(super) struct Arguments {
     /// What encoders multiply when they embed; training multiplies f32.
     #[arg(long, global = true, value_enum, default_value = "f32")]
     pub precision: Precision,
+    /// Bad lines passed over in each file of a collection; they go to <file>.rejected.jsonl beside it.
+    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    pub skip_bad_lines: u64,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -62,6 +67,10 @@ impl From<Device> for DeviceChoice {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Say what is in a collection and what is wrong with it; exit 1 when something is.
+    Inspect(Inspect),
+    /// Turn MS MARCO or TREC files into a BEIR folder.
+    Import(Import),
     /// Run an experiment file from the collection to the table.
     Run(Run),
     /// Build the BM25 index of a corpus, so that searches find it ready.

@@ -1,7 +1,6 @@
 //! BM25 on the command line: its settings, `index`, and `explain`.
 
 use super::commands::print;
-use crate::data::Collection;
 use crate::data::error::excerpt;
 use crate::experiment::stages::{self, Workplace};
 use crate::retrieve::bm25::{Explanation, FieldPart};
@@ -113,7 +112,7 @@ pub(super) struct Explain {
 
 /// Builds the index into the store, or says that it is there.
 pub(super) fn index(work: &Workplace<'_>, arguments: &Index) -> Result<()> {
-    let collection = Collection::open(&arguments.data)?;
+    let collection = work.collection(&arguments.data)?;
     let index = stages::bm25(work, &collection, &arguments.bm25.settings())?;
     work.watch.note(&format!("ready: {} passages, {} terms", index.len(), index.vocabulary()));
     Ok(())
@@ -121,7 +120,7 @@ pub(super) fn index(work: &Workplace<'_>, arguments: &Index) -> Result<()> {
 
 /// Prints the parts of a score.
 pub(super) fn explain(work: &Workplace<'_>, arguments: &Explain) -> Result<()> {
-    let collection = Collection::open(&arguments.data)?;
+    let collection = work.collection(&arguments.data)?;
     let text = match (&arguments.text, &arguments.query) {
         (Some(text), _) => text.clone(),
         (None, id) => {

@@ -3,7 +3,8 @@
 use super::arguments::{self, Arguments, Command, Generate};
 use super::bm25;
 use super::progress::{Terminal, say};
-use crate::data::{Candidate, Collection, Digest, Fault, Provenance, Store, jsonl};
+use super::{Verdict, import, inspect};
+use crate::data::{Candidate, Digest, Fault, Provenance, Store, jsonl};
 use crate::encode::{BiEncoder, FreshEncoder, device};
 use crate::experiment::recipe::{ArmRecipe, DenseChoice};
 use crate::experiment::stages::{self, DenseSettings, MineStage, OpenEncoder, Workplace};
@@ -28,32 +29,45 @@ use std::path::{Path, PathBuf};
 pub(super) struct Stopped;
 
 /// Carries out a command line.
-pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
+pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
     let watch = Terminal::new().context("cannot watch for Ctrl-C")?;
     let (device, device_name) = device::open(arguments.device.into()).context("cannot open the device")?;
-    let precision = arguments.precision.into();
-    let work = Workplace { store: Store::new(&arguments.store), device, device_name, precision, watch: &watch };
+    let work = Workplace {
+        store: Store::new(&arguments.store),
+        device,
+        device_name,
+        precision: arguments.precision.into(),
+        watch: &watch,
+        skip_bad_lines: arguments.skip_bad_lines,
+    };
     // Commands that only read, or write one named file, need no store.
-    let uses_store = !matches!(arguments.command, Command::Eval(_) | Command::Mix(_) | Command::NewEncoder(_));
+    let uses_store = !matches!(
+        arguments.command,
+        Command::Inspect(_) | Command::Import(_) | Command::Eval(_) | Command::Mix(_) | Command::NewEncoder(_)
+    );
     let _lock = uses_store.then(|| work.store.lock()).transpose()?;
+    let mut verdict = Verdict::Passed;
     let result = match arguments.command {
+        Command::Inspect(look) => inspect::run(&work, &look).map(|found| verdict = found),
+        Command::Import(forms) => import::run(&work, &forms),
         Command::Run(run) => run_recipe(&work, run),
         Command::Search(search) => search_queries(&work, &search),
         Command::Index(index) => bm25::index(&work, &index),
         Command::Explain(explain) => bm25::explain(&work, &explain),
         Command::Mine(mine) => mine_candidates(&work, &mine),
         Command::Generate(Generate::Negatives(generate)) => generate_negatives(&work, &generate),
-        Command::Mix(mix) => mix_instances(&mix),
+        Command::Mix(mix) => mix_instances(&work, &mix),
         Command::Train(train) => train_encoder(&work, &train),
-        Command::Eval(eval) => super::eval::run(&eval),
+        Command::Eval(eval) => super::eval::run(&work, &eval),
         Command::Encode(arguments) => super::encode::encode(&work, &arguments),
         Command::NewEncoder(new) => new_encoder(&work, &new),
     };
     crate::data::Watch::end(&watch);
-    result.map_err(|error| match error.downcast_ref::<ExperimentError>() {
-        Some(stage) if stage.is_stop() => Stopped.into(),
-        _ => error,
-    })
+    let stopped = |error: &anyhow::Error| {
+        error.downcast_ref::<ExperimentError>().is_some_and(ExperimentError::is_stop)
+            || matches!(error.downcast_ref(), Some(crate::data::Error::Stopped))
+    };
+    result.map(|()| verdict).map_err(|error| if stopped(&error) { Stopped.into() } else { error })
 }
 
 /// Bundled models stand beside the current folder; the cache is where the Hugging Face tools keep it.
@@ -100,7 +114,7 @@ fn run_recipe(work: &Workplace<'_>, arguments: arguments::Run) -> Result<()> {
 }
 
 fn search_queries(work: &Workplace<'_>, arguments: &arguments::Search) -> Result<()> {
-    let collection = Collection::open(&arguments.data.data)?;
+    let collection = work.collection(&arguments.data.data)?;
     let (queries, _) = stages::judged_queries(&collection, &arguments.data.split)?;
     let mut provenance = Provenance::new(
         "search",
@@ -152,7 +166,7 @@ fn dense_settings(index: DenseChoice) -> DenseSettings {
 }
 
 fn mine_candidates(work: &Workplace<'_>, arguments: &arguments::Mine) -> Result<()> {
-    let collection = Collection::open(&arguments.data.data)?;
+    let collection = work.collection(&arguments.data.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
     let encoder = open_encoder(work, arguments.encoder.as_deref())?;
     let mut all: Vec<Candidate> = Vec::new();
@@ -197,7 +211,7 @@ fn mine_candidates(work: &Workplace<'_>, arguments: &arguments::Mine) -> Result<
 }
 
 fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegatives) -> Result<()> {
-    let collection = Collection::open(&arguments.data.data)?;
+    let collection = work.collection(&arguments.data.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
     let mut settings = WrittenSettings {
         prompt: arguments.prompt.clone(),
@@ -233,8 +247,8 @@ fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegat
     Ok(())
 }
 
-fn mix_instances(arguments: &arguments::Mix) -> Result<()> {
-    let collection = Collection::open(&arguments.data.data)?;
+fn mix_instances(work: &Workplace<'_>, arguments: &arguments::Mix) -> Result<()> {
+    let collection = work.collection(&arguments.data.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
     let mut provenance = Provenance::new("mix", json!({"take": arguments.take, "split": arguments.data.split}))
         .input("corpus", collection.corpus_digest()?)
@@ -325,7 +339,7 @@ fn train_encoder(work: &Workplace<'_>, arguments: &arguments::Train) -> Result<(
 }
 
 fn new_encoder(work: &Workplace<'_>, arguments: &arguments::NewEncoder) -> Result<()> {
-    let collection = Collection::open(&arguments.data)?;
+    let collection = work.collection(&arguments.data)?;
     if !arguments.width.is_multiple_of(32) || arguments.width == 0 {
         bail!("--width: expected a multiple of 32, found {}", arguments.width);
     }

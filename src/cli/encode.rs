@@ -1,7 +1,7 @@
 //! `nearmiss encode`: vectors of a collection's passages or queries, one row each, in a file.
 
 use super::commands::open_encoder;
-use crate::data::{Collection, Provenance, atomic};
+use crate::data::{Provenance, atomic};
 use crate::encode::Role;
 use crate::experiment::stages::{self, Texts, Workplace};
 use anyhow::{Context, Result};
@@ -36,7 +36,7 @@ pub(super) struct Encode {
 
 /// Embeds, or finds the vectors in the store, and writes them with their identifiers and provenance.
 pub(super) fn encode(work: &Workplace<'_>, arguments: &Encode) -> Result<()> {
-    let collection = Collection::open(&arguments.data)?;
+    let collection = work.collection(&arguments.data)?;
     let encoder = open_encoder(work, Some(&arguments.encoder))?.context("no encoder")?;
     let (ids, texts): (Vec<String>, Texts<'_>) = match arguments.texts {
         Side::Corpus => (

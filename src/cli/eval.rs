@@ -2,10 +2,11 @@
 
 use super::commands::print;
 use super::progress::say;
-use crate::data::{Collection, Digest, Error, Fault, Provenance, Qrels, RunFile, Seed, atomic};
+use crate::data::{Digest, Error, Fault, Provenance, Qrels, RunFile, Seed, atomic};
 use crate::eval::dialect::copies;
 use crate::eval::significance::Settings;
 use crate::eval::{Dialect, Evaluation, Metric, Rules, compare, evaluate};
+use crate::experiment::stages::Workplace;
 use crate::report::scores::{Scores, Style};
 use anyhow::{Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -106,8 +107,8 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 /// Scores the runs, compares them, prints, and writes what was asked for.
-pub(super) fn run(arguments: &Eval) -> Result<()> {
-    let (qrels, rules) = judgements(arguments)?;
+pub(super) fn run(work: &Workplace<'_>, arguments: &Eval) -> Result<()> {
+    let (qrels, rules) = judgements(work, arguments)?;
     let mut metrics = arguments.metrics.clone();
     let mut seen = HashSet::new();
     metrics.retain(|metric| seen.insert(*metric));
@@ -157,11 +158,11 @@ pub(super) fn run(arguments: &Eval) -> Result<()> {
 }
 
 /// The judgements, and the rules with what the collection knows of its queries.
-fn judgements(arguments: &Eval) -> Result<(Qrels, Rules)> {
+fn judgements(work: &Workplace<'_>, arguments: &Eval) -> Result<(Qrels, Rules)> {
     let mut rules = Rules { relevant_from: arguments.relevant_from, ..Rules::new(arguments.dialect) };
     let qrels = match (&arguments.data, &arguments.split, &arguments.qrels) {
         (Some(data), Some(split), _) => {
-            let collection = Collection::open(data)?;
+            let collection = work.collection(data)?;
             let qrels = collection.qrels(split)?;
             rules.copies = copies(&collection, &qrels)?;
             qrels

@@ -6,6 +6,8 @@ mod bm25;
 mod commands;
 mod encode;
 mod eval;
+mod import;
+mod inspect;
 mod progress;
 
 use arguments::Arguments;
@@ -13,12 +15,21 @@ use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
 
+/// How a command that ended came out.
+pub(crate) enum Verdict {
+    /// All is well: exit 0.
+    Passed,
+    /// It did its work, and what it checked does not hold: exit 1.
+    Failed,
+}
+
 /// Runs the program with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match commands::dispatch(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Verdict::Passed) => ExitCode::SUCCESS,
+        Ok(Verdict::Failed) => ExitCode::from(1),
         Err(error) => {
             let stopped = error.downcast_ref::<commands::Stopped>().is_some();
             // Nothing can be told any more when stderr is gone.

@@ -1,13 +1,14 @@
 //! Arrays of numbers in files: named, typed, memory-mapped when read.
 //! The form is safetensors, so any tool that reads models also reads our indexes: arrays of one dimension, and
-//! under `__metadata__` a `form` that says what the file is, with facts as text. Nothing is parsed but the head,
-//! so that opening costs the same at any size; what the numbers mean is checked by who asks for them.
+//! under `__metadata__.nearmiss` a JSON object with a `form` that says what the file is, and facts as text. The same
+//! arrays and facts give the same bytes. Nothing is parsed but the head, so that opening costs the same at any size;
+//! what the numbers mean is checked by who asks for them.
 
 use super::{Error, Fault, Result, atomic, error::excerpt};
 use bytemuck::Pod;
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
@@ -28,6 +29,23 @@ pub fn map(path: &Path) -> Result<Arc<Mmap>> {
     #[expect(unsafe_code, reason = "memory map")]
     let map = unsafe { Mmap::map(&file) }.map_err(Error::io("map", path))?;
     Ok(Arc::new(map))
+}
+
+/// The entry of `__metadata__` that holds form and facts, as a JSON object of strings.
+const FACTS: &str = "nearmiss";
+
+/// Gives the memory that reading `bytes` of `map` took back to the system; they are read from the file again when
+/// they are needed. For passes over files that are larger than what they are made into.
+pub fn release(map: &Mmap, bytes: Range<usize>) {
+    // SAFETY: the map is of a file and never written to, so that pages dropped come back as they were.
+    #[cfg(unix)]
+    #[expect(unsafe_code, reason = "memory map")]
+    let released = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, bytes.start, bytes.len()) };
+    // Only memory is at stake: a system that refuses keeps it.
+    #[cfg(unix)]
+    drop(released);
+    #[cfg(not(unix))]
+    let _ = (map, bytes);
 }
 
 /// A number that files hold.
@@ -90,24 +108,38 @@ impl<'a> Arrays<'a> {
     /// # Panics
     /// When two arrays have one name.
     pub fn write(&self, path: &Path, form: &str, facts: &[(&str, String)]) -> Result<()> {
+        atomic::write_with(path, |partial| self.write_at(partial, form, facts))
+    }
+
+    /// As [`Arrays::write`], for a file that other processes may be writing at the same time.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    ///
+    /// # Panics
+    /// When two arrays have one name.
+    pub fn write_shared(&self, path: &Path, form: &str, facts: &[(&str, String)]) -> Result<()> {
+        atomic::write_shared(path, |partial| self.write_at(partial, form, facts))
+    }
+
+    fn write_at(&self, path: &Path, form: &str, facts: &[(&str, String)]) -> Result<()> {
         let views = self.views.iter().map(|(name, dtype, bytes)| {
             let length = bytes.len() * 8 / dtype.bitsize();
             (name.clone(), TensorView::new(*dtype, vec![length], bytes).expect("length and bytes agree"))
         });
         let views: Vec<_> = views.collect();
-        let mut metadata: HashMap<String, String> =
-            facts.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        metadata.insert("form".to_owned(), form.to_owned());
-        atomic::write_with(path, |partial| {
-            // The library writes files that only their owner reads; a file made the plain way tells who should.
-            let made = File::create(partial).and_then(|file| file.metadata());
-            let readers = made.map_err(Error::io("create", partial))?.permissions();
-            safetensors::serialize_to_file(views, Some(metadata), partial).map_err(|error| match error {
-                safetensors::SafeTensorError::IoError(cause) => Error::io("write", path)(cause),
-                other => Error::io("write", path)(std::io::Error::other(other)),
-            })?;
-            std::fs::set_permissions(partial, readers).map_err(Error::io("write", path))
-        })
+        let mut sorted: BTreeMap<&str, &str> = facts.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        sorted.insert("form", form);
+        // One entry: safetensors writes several in the order of a hash map, another one in each process.
+        let metadata = HashMap::from([(FACTS.to_owned(), serde_json::json!(sorted).to_string())]);
+        // The library writes files that only their owner reads; a file made the plain way tells who should.
+        let made = File::create(path).and_then(|file| file.metadata());
+        let readers = made.map_err(Error::io("create", path))?.permissions();
+        safetensors::serialize_to_file(views, Some(metadata), path).map_err(|error| match error {
+            safetensors::SafeTensorError::IoError(cause) => Error::io("write", path)(cause),
+            other => Error::io("write", path)(std::io::Error::other(other)),
+        })?;
+        std::fs::set_permissions(path, readers).map_err(Error::io("write", path))
     }
 }
 
@@ -132,7 +164,9 @@ impl ArrayFile {
                 .hint("remove it to have it made anew")
         };
         let (_, head) = SafeTensors::read_metadata(&map).map_err(|error| wrong(&error.to_string()))?;
-        let facts = head.metadata().clone().unwrap_or_default();
+        let facts = head.metadata().as_ref().and_then(|metadata| metadata.get(FACTS));
+        let facts: HashMap<String, String> =
+            facts.and_then(|facts| serde_json::from_str(facts).ok()).unwrap_or_default();
         match facts.get("form") {
             Some(found) if found == form => {}
             Some(other) => return Err(wrong(&format!("form `{other}`")).into()),

@@ -2,22 +2,24 @@
 //! A file is written beside its place, synced and renamed; a folder is filled under a
 //! temporary name and renamed. Journals are the one thing that grows in place.
 
+use super::packed::{Form, Packer};
 use super::{Error, Result};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Writes `path` through `fill`; at any moment the old content, the new one or none is there.
+/// A name that ends in `.gz` or `.zst` is written packed.
 ///
 /// # Errors
 /// [`Error::Io`] when the folder or file cannot be written; whatever `fill` returns.
 pub fn write_file<E: From<Error>>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), E>) -> Result<(), E> {
     write_with(path, |partial| {
         let file = File::create(partial).map_err(Error::io("create", partial))?;
-        let mut writer = BufWriter::new(file);
+        let mut writer = Packer::new(file, Form::of_name(path)).map_err(Error::io("write", partial))?;
         fill(&mut writer)?;
-        writer.flush().map_err(Error::io("write", partial))?;
-        Ok(())
+        Ok(writer.finish().map_err(Error::io("write", partial))?)
     })
 }
 
@@ -26,11 +28,32 @@ pub fn write_file<E: From<Error>>(path: &Path, fill: impl FnOnce(&mut dyn Write)
 /// # Errors
 /// As [`write_file`].
 pub fn write_with<E: From<Error>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    write_as(path, &partial_name(path), fill)
+}
+
+/// As [`write_with`], for a file that other processes may be writing at the same time: each fills one of its own,
+/// and the last to end gives its content to the name.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn write_shared<E: From<Error>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}-{}.partial", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    let partial = path.with_file_name(name);
+    let written = write_as(path, &partial, fill);
+    if written.is_err() {
+        // Nobody else would ever remove it: its name is only ours.
+        let _ = fs::remove_file(&partial);
+    }
+    written
+}
+
+fn write_as<E: From<Error>>(path: &Path, partial: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
     make_parent(path)?;
-    let partial = partial_name(path);
-    fill(&partial)?;
-    File::open(&partial).and_then(|file| file.sync_all()).map_err(Error::io("sync", &partial))?;
-    fs::rename(&partial, path).map_err(Error::io("rename into", path))?;
+    fill(partial)?;
+    File::open(partial).and_then(|file| file.sync_all()).map_err(Error::io("sync", partial))?;
+    fs::rename(partial, path).map_err(Error::io("rename into", path))?;
     sync_parent(path)?;
     Ok(())
 }

@@ -20,6 +20,18 @@ impl Digest {
         Self::finish(Sha256::new_with_prefix(bytes))
     }
 
+    /// Digest of `blocks` in a row, or their first error.
+    ///
+    /// # Errors
+    /// What `blocks` give.
+    pub fn of_blocks<'b>(blocks: impl IntoIterator<Item = Result<&'b [u8]>>) -> Result<Self> {
+        let mut hash = Sha256::new();
+        for block in blocks {
+            hash.update(block?);
+        }
+        Ok(Self::finish(hash))
+    }
+
     /// Digest of a value's JSON.
     #[must_use]
     pub fn of_json(value: &serde_json::Value) -> Self {

@@ -46,6 +46,7 @@ impl From<Fault> for Error {
 fn hint_for(cause: &std::io::Error) -> &'static str {
     match cause.kind() {
         std::io::ErrorKind::NotFound => "\n  hint: check the path; relative paths start at the current folder",
+        std::io::ErrorKind::UnexpectedEof => "\n  hint: the file is cut off; fetch or make it again",
         std::io::ErrorKind::PermissionDenied => "\n  hint: check the owner and the access rights",
         _ => "",
     }
@@ -95,6 +96,13 @@ impl Fault {
         self.hint = Some(hint.into());
         self
     }
+
+    /// What is wrong, without the place and the hint.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let key = self.key.as_ref().map_or(String::new(), |key| format!("`{key}`: "));
+        format!("{key}expected {}, found {}", self.expected, self.found)
+    }
 }
 
 impl fmt::Display for Fault {
@@ -103,10 +111,7 @@ impl fmt::Display for Fault {
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
-        if let Some(key) = &self.key {
-            write!(f, ": `{key}`")?;
-        }
-        write!(f, ": expected {}, found {}", self.expected, self.found)?;
+        write!(f, ": {}", self.reason())?;
         if let Some(hint) = &self.hint {
             write!(f, "\n  hint: {hint}")?;
         }

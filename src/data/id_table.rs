@@ -90,11 +90,20 @@ impl IdTable {
         &self.places
     }
 
-    /// The first pair of rows with the same id, in row order.
+    /// Rows whose id stands in an earlier row too, each with the first row that has it; in row order.
     #[must_use]
-    pub fn repeated(&self) -> Option<(usize, usize)> {
-        let same = self.ranked.windows(2).filter(|pair| self.get(pair[0] as usize) == self.get(pair[1] as usize));
-        same.map(|pair| (pair[0] as usize, pair[1] as usize)).min_by_key(|pair| pair.1)
+    pub fn repeated(&self) -> Vec<(usize, usize)> {
+        let mut repeated: Vec<(usize, usize)> = Vec::new();
+        for pair in self.ranked.windows(2) {
+            let (before, row) = (pair[0] as usize, pair[1] as usize);
+            if self.get(before) == self.get(row) {
+                // Rows of one id stand in row order; a third one has the same first as the second.
+                let first = repeated.last().filter(|(_, last)| *last == before).map_or(before, |(first, _)| *first);
+                repeated.push((first, row));
+            }
+        }
+        repeated.sort_unstable_by_key(|pair| pair.1);
+        repeated
     }
 
     /// Adds the table's arrays to those of a file.
@@ -149,10 +158,9 @@ mod tests {
             let mut rows: Vec<usize> = (0..ids.len()).collect();
             rows.sort_by_key(|&row| table.places()[row]);
             let ranked: Vec<String> = rows.into_iter().map(|row| ids[row].clone()).collect();
-            let repeated = ids.iter().enumerate().find_map(|(row, id)| {
-                ids[..row].iter().position(|other| other == id).map(|first| (first, row))
-            });
-            prop_assert_eq!(table.repeated().map(|pair| pair.1), repeated.map(|pair| pair.1));
+            let repeated: Vec<(usize, usize)> = ids.iter().enumerate()
+                .filter_map(|(row, id)| Some((ids[..row].iter().position(|other| other == id)?, row))).collect();
+            prop_assert_eq!(table.repeated(), repeated);
             ids.sort_by(|a, b| b.as_bytes().cmp(a.as_bytes()));
             prop_assert_eq!(ranked, ids);
         }

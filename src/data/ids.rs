@@ -16,6 +16,20 @@ pub enum InvalidId {
     WhiteSpace,
 }
 
+/// Whether `text` can be an identifier: it is not empty and holds no white space.
+///
+/// # Errors
+/// [`InvalidId`] says which of the two it is.
+pub fn check(text: &str) -> Result<(), InvalidId> {
+    if text.is_empty() {
+        return Err(InvalidId::Empty);
+    }
+    if text.contains(char::is_whitespace) {
+        return Err(InvalidId::WhiteSpace);
+    }
+    Ok(())
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -29,12 +43,7 @@ macro_rules! id {
             /// # Errors
             /// [`InvalidId`] says which of the two it is.
             pub fn new(text: &str) -> Result<Self, InvalidId> {
-                if text.is_empty() {
-                    return Err(InvalidId::Empty);
-                }
-                if text.contains(char::is_whitespace) {
-                    return Err(InvalidId::WhiteSpace);
-                }
+                check(text)?;
                 Ok(Self(text.into()))
             }
 

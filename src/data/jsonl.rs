@@ -1,9 +1,9 @@
 //! JSON lines in and out: every defect names its file, line and key.
 
-use super::{Error, Fault, Result, error::excerpt};
+use super::reading::Gate;
+use super::{Error, Fault, Result, error::excerpt, packed};
 use serde_json::{Map, Value};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::path::Path;
 
 /// One JSON object of a line, with where it came from.
@@ -67,13 +67,25 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Calls `each` with every line that is not blank, as bytes with its number from 1.
+/// Calls `each` with every line of a plain or packed file that is not blank, without the blanks at its end, as bytes
+/// with its number from 1.
 ///
 /// # Errors
 /// [`Error::Io`], or what `each` returns.
 pub fn each_line(path: &Path, mut each: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let mut reader = BufReader::new(file);
+    each_whole_line(path, |line, number| {
+        let text = trim_end(line);
+        if text.is_empty() { Ok(()) } else { each(text, number) }
+    })
+}
+
+/// Calls `each` with every line of a plain or packed file without its line break, as bytes with its number from 1:
+/// for columns, of which the last may be empty.
+///
+/// # Errors
+/// [`Error::Io`], or what `each` returns.
+pub fn each_whole_line(path: &Path, mut each: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
+    let mut reader = packed::open(path)?.0;
     let mut line = Vec::new();
     let mut number = 0;
     loop {
@@ -82,11 +94,17 @@ pub fn each_line(path: &Path, mut each: impl FnMut(&[u8], u64) -> Result<()>) ->
             return Ok(());
         }
         number += 1;
-        let text = trim_end(&line);
-        if !text.is_empty() {
-            each(text, number)?;
-        }
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        each(text.strip_suffix(b"\r").unwrap_or(text), number)?;
     }
+}
+
+/// As [`each_line`], passing over the bad lines that `gate` lets pass.
+///
+/// # Errors
+/// [`Error::Io`], or what the gate returns.
+pub fn each_good_line(path: &Path, gate: &mut Gate, mut each: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
+    each_line(path, |bytes, line| gate.pass(each(bytes, line), line, bytes).map(|_| ()))
 }
 
 /// `line` without its line break and the blanks before it.

@@ -1,6 +1,7 @@
 //! Relevance judgements: which passages answer which query, and how well.
 //! Read from BEIR's `qrels/*.tsv` (header, three columns) or from TREC qrels (four columns).
 
+use super::reading::Gate;
 use super::{DocId, Fault, QueryId, Result, error::excerpt, jsonl};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,8 +32,21 @@ impl Qrels {
     /// [`super::Error::Io`]; [`super::Error::Input`] naming the line with another column count, a grade
     /// that is no whole number, or a pair that is judged twice.
     pub fn read_beir(path: &Path) -> Result<Self> {
+        Self::read_beir_with(path, &mut Gate::new(path, 0), |_, _| Ok(()))
+    }
+
+    /// As [`Qrels::read_beir`], passing over the bad lines that `gate` lets pass, and over those whose query and
+    /// passage `check` refuses by saying what it expected and found.
+    ///
+    /// # Errors
+    /// As [`Qrels::read_beir`]; [`super::Error::Input`] when more lines are bad than may be.
+    pub fn read_beir_with(
+        path: &Path,
+        gate: &mut Gate,
+        check: impl Fn(&str, &str) -> Result<(), (&'static str, String)>,
+    ) -> Result<Self> {
         let mut qrels = Self::default();
-        jsonl::each_line(path, |bytes, line| {
+        jsonl::each_good_line(path, gate, |bytes, line| {
             let text = utf8(bytes, path, line)?;
             let columns: Vec<&str> = text.split('\t').collect();
             if line == 1 {
@@ -56,6 +70,7 @@ impl Qrels {
                 .line(line)
                 .into());
             };
+            check(query, doc).map_err(|(expected, found)| Fault::new(path, expected, found).line(line))?;
             qrels.judge(path, line, [query, doc, grade])
         })?;
         Ok(qrels)
@@ -89,10 +104,10 @@ impl Qrels {
         let query = QueryId::new(query).map_err(|e| fault("query-id", "an identifier", e.to_string()))?;
         let doc = DocId::new(doc).map_err(|e| fault("corpus-id", "an identifier", e.to_string()))?;
         let grade = grade.trim().parse().map_err(|_| fault("score", "a whole number", excerpt(grade, 40)))?;
-        let judged = self.grades.entry(query.clone()).or_default();
-        if judged.insert(doc.clone(), grade).is_some() {
+        if self.grades.get(&query).is_some_and(|judged| judged.contains_key(&doc)) {
             return Err(fault("corpus-id", "each pair judged once", format!("{query} and {doc} again")).into());
         }
+        self.insert(query, doc, grade);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! A TREC run as it lies in its file: read whole, cut into lines on all cores, nothing copied.
 //! Evaluation needs no more than this; [`super::Run`] owns its identifiers and is made from it.
 
-use super::{Error, Fault, Result, error::excerpt};
+use super::{Error, Fault, Result, error::excerpt, packed};
 use ahash::{AHashMap, AHashSet};
 use rayon::prelude::*;
 use std::cmp::Ordering;
@@ -69,7 +69,7 @@ impl RunFile {
     /// # Errors
     /// [`Error::Io`].
     pub fn read(path: &Path) -> Result<Self> {
-        Ok(Self { path: path.to_owned(), bytes: std::fs::read(path).map_err(Error::io("read", path))? })
+        Ok(Self { path: path.to_owned(), bytes: packed::read(path)? })
     }
 
     /// Its size in bytes.

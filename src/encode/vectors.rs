@@ -88,7 +88,8 @@ impl Vectors {
         }
         let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
         let (dimension, rows) = (number(8), number(12));
-        if dimension == 0 || body.len() != rows * dimension * 4 {
+        let length = rows.checked_mul(dimension).and_then(|count| count.checked_mul(4));
+        if dimension == 0 || length != Some(body.len()) {
             return Err(wrong("another length than its head says").into());
         }
         let values: Vec<f32> = body.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
@@ -112,6 +113,9 @@ mod tests {
         assert_eq!(Vectors::read(&path)?, vectors);
         let bytes = std::fs::read(&path)?;
         std::fs::write(&path, &bytes[..bytes.len() - 1])?;
+        assert!(Vectors::read(&path).is_err());
+        // Rows times dimension times 4 is 2^64: no file is as long, nor as short as what is left of it.
+        std::fs::write(&path, [&b"NMVEC001"[..], &[0, 0, 0, 128, 0, 0, 0, 128]].concat())?;
         assert!(Vectors::read(&path).is_err());
         Ok(())
     }

@@ -28,7 +28,7 @@ pub struct Places<'p> {
 /// # Errors
 /// [`ExperimentError`]; what stages finished stays in the store, and the same call goes on from there.
 pub fn run(work: &Workplace<'_>, recipe: &Recipe, places: &Places<'_>) -> Result<Outcome> {
-    let collection = Collection::open(&recipe.data)?;
+    let collection = work.collection(&recipe.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&recipe.train_split)?)?;
     if let (Some(generator), true) = (&recipe.generator, generate::available()) {
         // A file that will be refused is refused before hours of work.

@@ -5,7 +5,7 @@ use super::recipe::DenseChoice;
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
 use crate::data::{
-    Candidate, Collection, Digest, Instance, Provenance, Qrels, Query, Seed, Store, Watch, atomic, jsonl,
+    Candidate, Collection, Digest, Instance, Provenance, Qrels, Query, Reading, Seed, Store, Watch, atomic, jsonl,
 };
 use crate::encode::{BiEncoder, Computing, Precision, Role, Vectors};
 use crate::eval::{Dialect, Evaluation, Metric, Rules, evaluate};
@@ -34,6 +34,21 @@ pub struct Workplace<'w> {
     pub precision: Precision,
     /// Progress and stop.
     pub watch: &'w dyn Watch,
+    /// Bad lines passed over in each file of a collection.
+    pub skip_bad_lines: u64,
+}
+
+impl Workplace<'_> {
+    /// The collection in `folder`; what was passed over lies beside each file as `<file>.rejected.jsonl`.
+    ///
+    /// # Errors
+    /// As [`Collection::open_with`]; [`crate::data::Error::Io`] when a side file cannot be written.
+    pub fn collection(&self, folder: &Path) -> crate::data::Result<Collection> {
+        let reading = Reading { watch: self.watch, skip_bad_lines: self.skip_bad_lines };
+        let collection = Collection::open_with(folder, &reading)?;
+        collection.rejected().iter().try_for_each(|lines| lines.write_beside(self.watch))?;
+        Ok(collection)
+    }
 }
 
 /// An encoder with the digest of its folder.

@@ -66,7 +66,9 @@ impl Bm25 {
                 let document = corpus.document(row)?;
                 Ok(if fields == 1 { vec![document.content()] } else { vec![document.title, document.text] })
             };
-            rows.map(texts).collect()
+            let window = rows.clone().map(texts).collect();
+            corpus.release(rows);
+            window
         };
         Self::build(corpus.ids().clone(), &passages, settings, watch)
     }
