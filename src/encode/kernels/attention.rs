@@ -3,7 +3,7 @@
 
 use super::lanes::Lanes;
 use super::product::{pair_row, steps, to_pairs};
-use super::rows::exp;
+use super::rows::{exp, largest};
 use super::tile::{Operands, Tile, tile_rows};
 use super::{Buffer, Instructions, Precision, run};
 
@@ -242,12 +242,8 @@ unsafe fn powers<L: Lanes>(row: &mut [f32], scale: f32) -> f32 {
     let (at, length) = (row.as_mut_ptr(), row.len());
     // SAFETY: registers are loaded and stored within `row`.
     unsafe {
-        let mut most = L::splat(f32::NEG_INFINITY);
+        let most = largest::<L>(row);
         let whole = length / L::COUNT * L::COUNT;
-        for place in (0..whole).step_by(L::COUNT) {
-            most = most.max(L::load(at.add(place)));
-        }
-        let most = row[whole..].iter().copied().fold(most.largest(), f32::max);
         let (scale, shift) = (L::splat(scale), L::splat(-most * scale));
         let mut total = L::splat(0.0);
         for place in (0..whole).step_by(L::COUNT) {

@@ -178,11 +178,24 @@ unsafe fn sum<L: Lanes>(length: usize, term: impl Fn(usize, usize) -> L) -> f32 
     }
 }
 
+/// The largest value; a NaN may be passed over.
+#[inline(always)]
+pub(super) unsafe fn largest<L: Lanes>(row: &[f32]) -> f32 {
+    unsafe {
+        let mut most = L::splat(f32::NEG_INFINITY);
+        let whole = row.len() / L::COUNT * L::COUNT;
+        for place in (0..whole).step_by(L::COUNT) {
+            most = most.max(L::load(row.as_ptr().add(place)));
+        }
+        row[whole..].iter().copied().fold(most.largest(), f32::max)
+    }
+}
+
 #[inline(always)]
 unsafe fn softmax_in<L: Lanes>(rows: &mut [f32], width: usize) {
     for row in rows.chunks_exact_mut(width) {
-        let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         unsafe {
+            let most = largest::<L>(row);
             let total = {
                 let row = row.as_mut_ptr();
                 let mut total = L::splat(0.0);
