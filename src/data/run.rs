@@ -34,8 +34,12 @@ pub struct Run {
 }
 
 impl Run {
-    /// Stores the hits of `query`, put into rank order; replaces what was there.
+    /// Stores the hits of `query`, put into rank order; replaces what was there. A score of -0 becomes 0: the two
+    /// are equal, and a tie.
     pub fn insert(&mut self, query: QueryId, mut hits: Vec<Hit>) {
+        for hit in &mut hits {
+            hit.score += 0.0;
+        }
         hits.sort_by(Hit::rank_order);
         self.lists.insert(query, hits);
     }
