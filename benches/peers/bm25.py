@@ -7,8 +7,9 @@ new so that the vocabulary grows as it does in real collections. Queries are six
 three have k1 1.2, b 0.75 (tantivy has no others), Lucene's 33 stop words and Porter's second stemmer; text is lower
 case and without punctuation beforehand, so that all cut it alike. Each measurement is a process of its own; engines
 take turns. Index time runs from texts in memory (ours: from the corpus file, mapped; parsing included) to an index on
-disk; queries are given as text. The overlap is that of the top 100, bm25s with exact lengths, tantivy with lengths as
-Lucene rounds them. PEERS_PYTHON=<python> takes an environment that has the peers; else one is made from PyPI under the
+disk; queries are given as text. The overlap is that of the top 100, in brackets without what ties with the hundredth;
+bm25s with exact lengths, tantivy with lengths as Lucene rounds them. PEERS_STEMMER=none leaves the stemmer out, whose
+versions differ. PEERS_PYTHON=<python> takes an environment that has the peers; else one is made from PyPI under the
 target folder.
 """
 import argparse
@@ -28,6 +29,7 @@ STOP = ("a an and are as at be but by for if in into is it no not of on or such 
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"))
 PACKAGES = ["bm25s", "numba", "PyStemmer", "tantivy", "numpy"]
 K1, B, TOP = 1.2, 0.75, 100
+STEMMER = os.environ.get("PEERS_STEMMER", "english")
 
 
 def sentences(folders):
@@ -77,8 +79,8 @@ def peak():
 def bm25s_tokens(passages):
     import Stemmer
     import bm25s
-    return bm25s.tokenize(passages, token_pattern=r"[a-z0-9]+", stopwords=STOP, stemmer=Stemmer.Stemmer("english"),
-                          show_progress=False)
+    stemmer = None if STEMMER == "none" else Stemmer.Stemmer(STEMMER)
+    return bm25s.tokenize(passages, token_pattern=r"[a-z0-9]+", stopwords=STOP, stemmer=stemmer, show_progress=False)
 
 
 def bm25s_index(folder, threads):
@@ -119,8 +121,10 @@ def tantivy_open(folder, fresh):
     place.mkdir(exist_ok=True)
     index = tantivy.Index(builder.build(), path=str(place))
     analyzer = (tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).filter(tantivy.Filter.lowercase())
-                .filter(tantivy.Filter.custom_stopword(STOP)).filter(tantivy.Filter.stemmer("english")).build())
-    index.register_tokenizer("peer", analyzer)
+                .filter(tantivy.Filter.custom_stopword(STOP)))
+    if STEMMER != "none":
+        analyzer = analyzer.filter(tantivy.Filter.stemmer(STEMMER))
+    index.register_tokenizer("peer", analyzer.build())
     return tantivy, index
 
 
@@ -186,22 +190,33 @@ def ours(arguments, threads):
 
 
 def run_rows(path, count):
+    """Passages of each query with their scores, best first."""
     rows = {}
     with open(path) as lines:
         for line in lines:
             columns = line.split()
-            rows.setdefault(columns[0], []).append(columns[2])
+            rows.setdefault(columns[0], []).append((columns[2], float(columns[4])))
     return [rows.get(f"q{number}", []) for number in range(count)]
 
 
-def overlap(a, b):
-    shares = [len(set(x) & set(y)) / max(len(x), len(y)) for x, y in zip(a, b) if x or y]
-    return sum(shares) / len(shares)
+def overlap(theirs, ours):
+    """Share of the top lists that both have; the same among those of ours that no passage ties with at the cut."""
+    shares, clear = [], []
+    for names, hits in zip(theirs, ours):
+        if not names and not hits:
+            continue
+        had = set(names)
+        shares.append(sum(name in had for name, _ in hits) / max(len(names), len(hits)))
+        bar = hits[-1][1] * 1.0001 if len(hits) >= TOP else 0
+        above = [name for name, score in hits if score > bar]
+        if above:
+            clear.append(sum(name in had for name in above) / len(above))
+    return f"{sum(shares) / len(shares):.4f} ({sum(clear) / len(clear):.4f})"
 
 
 def measure(folder, threads, rounds):
     index = {"exact": folder / "exact.safetensors", "lucene": folder / "lucene.safetensors"}
-    build = lambda length: ours(["index", folder / "corpus.jsonl", index[length], "english", length, K1, B], threads)
+    build = lambda length: ours(["index", folder / "corpus.jsonl", index[length], STEMMER, length, K1, B], threads)
     search = lambda length: ours(["search", index[length], folder / "queries.tsv", TOP, folder / f"{length}.trec", 3], threads)
     tasks = {
         "nearmiss": (lambda: build("exact"), lambda: search("exact")),
@@ -252,7 +267,7 @@ def main():
                 spread = sorted(count / seconds for seconds in values["search_s"])
                 print(f"| {size:,} | {threads} | {name} | {median['index_s']:.2f} | {median['index_mb']:.0f} | "
                       f"{count / median['search_s']:,.0f} ({spread[0]:,.0f}–{spread[-1]:,.0f}) | {median['search_mb']:.0f} | "
-                      f"{agree.get(name, 1):.4f} |", flush=True)
+                      f"{agree.get(name, '-')} |", flush=True)
                 if threads == 1:
                     for key, value in [("index", median["index_s"] / size * 1e6), ("search", median["search_s"] / count * 1e6),
                                        ("memory", median["index_mb"])]:

@@ -2,7 +2,7 @@
 import math
 
 COLOURS = ["#1b6ca8", "#c1443c", "#3f8f4f", "#8a5aa8", "#b07d2b"]
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460, 300, 64, 12, 34, 46
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460, 300, 64, 36, 34, 46
 
 
 def panel(title, x_name, y_name, series, left):
