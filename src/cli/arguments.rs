@@ -51,7 +51,7 @@ pub(super) enum Command {
     /// Take the BM25 score of one passage for one query apart.
     Explain(Explain),
     /// Mine negatives from the corpus; writes candidates.
-    Mine(Box<Mine>),
+    Mine(Box<super::mine::Mine>),
     /// Let a local model write.
     #[command(subcommand)]
     Generate(Generate),
@@ -129,35 +129,6 @@ pub(super) struct Search {
     pub bm25: Bm25Arguments,
     /// The run to write.
     #[arg(long, value_name = "FILE.trec")]
-    pub out: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Mine {
-    #[command(flatten)]
-    pub data: Data,
-    /// Sources: random, bm25, dense; several at once with commas.
-    #[arg(long, required = true, value_delimiter = ',', value_name = "NAME,NAME")]
-    pub source: Vec<String>,
-    /// Encoder folder or name, for dense.
-    #[arg(long, value_name = "DIR")]
-    pub encoder: Option<PathBuf>,
-    /// Negatives per query and source.
-    #[arg(long, default_value_t = 3)]
-    pub num_negatives: u32,
-    /// Best ranks skipped.
-    #[arg(long, default_value_t = 0)]
-    pub range_min: u32,
-    /// Last rank looked at.
-    #[arg(long, default_value_t = 100)]
-    pub range_max: u32,
-    /// Seed of random draws.
-    #[arg(long, default_value_t = Seed(1))]
-    pub seed: Seed,
-    #[command(flatten)]
-    pub bm25: Bm25Arguments,
-    /// The candidates to write.
-    #[arg(long, value_name = "FILE.jsonl")]
     pub out: PathBuf,
 }
 

@@ -6,13 +6,13 @@ use super::progress::{Terminal, say};
 use crate::data::{Candidate, Collection, Digest, Fault, Provenance, Store, jsonl};
 use crate::encode::{BiEncoder, FreshEncoder, device};
 use crate::experiment::recipe::{ArmRecipe, DenseChoice};
-use crate::experiment::stages::{self, DenseSettings, MineStage, OpenEncoder, Workplace};
+use crate::experiment::stages::{self, DenseSettings, OpenEncoder, Workplace};
 use crate::experiment::{ExperimentError, Recipe, chain, generate};
 use crate::generate::EngineSettings;
 use crate::mix::{Arm, Pool, Positives, common_queries, instances};
 use crate::model::ModelPlaces;
+use crate::negatives::Task;
 use crate::negatives::written::WrittenSettings;
-use crate::negatives::{MiningSettings, Task};
 use crate::report::table::table;
 use crate::retrieve::Searcher;
 use crate::train::{InBatch, TrainSettings};
@@ -40,7 +40,7 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Search(search) => search_queries(&work, &search),
         Command::Index(index) => bm25::index(&work, &index),
         Command::Explain(explain) => bm25::explain(&work, &explain),
-        Command::Mine(mine) => mine_candidates(&work, &mine),
+        Command::Mine(mine) => super::mine::run(&work, &mine),
         Command::Generate(Generate::Negatives(generate)) => generate_negatives(&work, &generate),
         Command::Mix(mix) => mix_instances(&mix),
         Command::Train(train) => train_encoder(&work, &train),
@@ -66,7 +66,7 @@ fn find_encoder(name: &Path) -> Result<PathBuf, ExperimentError> {
     Ok(model_places().encoder(name).map_err(crate::data::Error::from)?)
 }
 
-fn open_encoder(work: &Workplace<'_>, name: Option<&Path>) -> Result<Option<OpenEncoder>, ExperimentError> {
+pub(super) fn open_encoder(work: &Workplace<'_>, name: Option<&Path>) -> Result<Option<OpenEncoder>, ExperimentError> {
     name.map(|name| OpenEncoder::open(&find_encoder(name)?, work)).transpose()
 }
 
@@ -141,57 +141,12 @@ fn dense_choice(retriever: arguments::Retriever) -> Result<DenseChoice> {
     }
 }
 
-fn dense_settings(index: DenseChoice) -> DenseSettings {
+pub(super) fn dense_settings(index: DenseChoice) -> DenseSettings {
     DenseSettings {
         index,
         #[cfg(feature = "hnsw")]
         hnsw: crate::retrieve::HnswSettings::default(),
     }
-}
-
-fn mine_candidates(work: &Workplace<'_>, arguments: &arguments::Mine) -> Result<()> {
-    let collection = Collection::open(&arguments.data.data)?;
-    let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
-    let encoder = open_encoder(work, arguments.encoder.as_deref())?;
-    let mut all: Vec<Candidate> = Vec::new();
-    let mut reports = serde_json::Map::new();
-    for source in &arguments.source {
-        let how = MineStage {
-            source: source.clone(),
-            mine: MiningSettings {
-                range_min: arguments.range_min,
-                range_max: arguments.range_max,
-                num_negatives: arguments.num_negatives,
-            },
-            bm25: arguments.bm25.settings(),
-            dense: dense_settings(DenseChoice::default()),
-            seed: arguments.seed,
-        };
-        let mined = stages::mine(work, &collection, &tasks, encoder.as_ref(), &how)?;
-        let counts = &mined.counts;
-        work.watch.note(&format!(
-            "{source}: {} candidates for {} queries, {} got fewer than asked{}",
-            counts.report.proposed,
-            counts.report.queries,
-            counts.report.short.len(),
-            counts
-                .recall
-                .map_or(String::new(), |r| format!("; HNSW finds {r:.4} of what exact search finds (recall@100)")),
-        ));
-        reports.insert(source.clone(), serde_json::to_value(counts)?);
-        all.extend(mined.candidates);
-    }
-    jsonl::write(&arguments.out, &all)?;
-    let mut provenance = Provenance::new("mine", json!({"source": arguments.source, "num_negatives": arguments.num_negatives, "range_min": arguments.range_min, "range_max": arguments.range_max, "seed": arguments.seed, "split": arguments.data.split, "bm25": arguments.bm25.settings()}))
-        .input("corpus", collection.corpus_digest()?)
-        .input("split", collection.split_digest(&arguments.data.split)?);
-    if let Some(encoder) = encoder {
-        provenance = provenance.input("encoder", encoder.digest);
-    }
-    provenance.counts = reports.into();
-    provenance.write_beside(&arguments.out)?;
-    work.watch.note(&format!("{}: {} candidates", arguments.out.display(), all.len()));
-    Ok(())
 }
 
 fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegatives) -> Result<()> {

@@ -5,6 +5,7 @@ mod arguments;
 mod bm25;
 mod commands;
 mod eval;
+mod mine;
 mod progress;
 
 use arguments::Arguments;

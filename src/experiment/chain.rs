@@ -2,8 +2,9 @@
 //! and seed, its scores beside the un-tuned encoder's, and the outcome as table, JSON and page.
 
 use super::generate;
+use super::mining::{self, MineStage};
 use super::recipe::{ArmRecipe, Recipe};
-use super::stages::{self, DenseSettings, EvalStage, MineStage, OpenEncoder, Workplace};
+use super::stages::{self, DenseSettings, EvalStage, OpenEncoder, Workplace};
 use super::{ExperimentError, Result};
 use crate::analyse::Summary;
 use crate::data::{Candidate, Collection, Error, Instance, Provenance, atomic, jsonl};
@@ -121,8 +122,9 @@ fn propose(
             },
             // The seeds of an arm share its negatives; random ones are drawn from the first seed.
             seed: recipe.seeds[0],
+            run: None,
         };
-        let mined = stages::mine(work, collection, tasks, Some(encoder), &how)?;
+        let mined = mining::mine(work, collection, tasks, Some(encoder), &how)?;
         let report = &mined.counts.report;
         let drops: Vec<String> = report
             .waterfall

@@ -4,7 +4,7 @@ use super::*;
 use crate::data::{Candidate, Collection, Corpus, DocId, Instance, Passage, Query, Quiet, Scores, Seed, WrittenId};
 use crate::filter::Filters;
 use crate::negatives::{Inputs, MiningSettings, Task, named};
-use crate::retrieve::{Bm25, Bm25Settings, Searcher};
+use crate::retrieve::{Bm25, Bm25Settings};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -166,14 +166,20 @@ fn a_passage_that_is_gone_is_named() -> Outcome {
 fn mined_candidates_of_the_elements_become_instances_of_every_arm() -> Outcome {
     let collection = Collection::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("data/elements"))?;
     let tasks = Task::all(&collection, &collection.qrels("train")?)?;
-    let (filters, settings) = (Filters::all(), MiningSettings { num_negatives: 6, ..MiningSettings::default() });
+    let (filters, settings) = (Filters::default(), MiningSettings { num_negatives: 6, ..MiningSettings::default() });
     let mut candidates: Vec<Candidate> = Vec::new();
     for source in ["random", "bm25"] {
-        let searcher: Option<Box<dyn Searcher>> = match source {
-            "bm25" => Some(Box::new(Bm25::of_corpus(&collection.corpus, &Bm25Settings::default(), &Quiet)?)),
-            _ => None,
+        let words = Bm25::of_corpus(&collection.corpus, &Bm25Settings::default(), &Quiet)?;
+        let inputs = Inputs {
+            corpus: &collection.corpus,
+            tasks: &tasks,
+            filters: &filters,
+            settings,
+            seed: Seed(1),
+            words: Some(&words),
+            vectors: None,
+            run: None,
         };
-        let inputs = Inputs { corpus: &collection.corpus, filters: &filters, settings, seed: Seed(1), searcher };
         named(source)?.make(inputs)?.propose(&tasks, &mut candidates)?;
     }
     let pool: Pool = candidates.into_iter().collect();
