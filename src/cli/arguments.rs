@@ -52,6 +52,12 @@ pub(super) enum Command {
     Explain(Explain),
     /// Mine negatives from the corpus; writes candidates.
     Mine(Box<super::mine::Mine>),
+    /// Fill in the scores of candidates and of the judged positives.
+    Score(Box<super::score::Score>),
+    /// Drop candidates by rules; writes those that stay, and the ledger.
+    Filter(Box<super::filter::Filter>),
+    /// Show what became of a query's candidates, and why.
+    Why(Box<super::why::Why>),
     /// Let a local model write.
     #[command(subcommand)]
     Generate(Generate),

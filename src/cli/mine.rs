@@ -8,7 +8,7 @@ use crate::experiment::mining::{self, MineStage, Mined};
 use crate::experiment::recipe::DenseChoice;
 use crate::experiment::stages::Workplace;
 use crate::filter::{Bar, FilterSettings, Preset, Waterfall};
-use crate::negatives::{Compat, MiningSettings, Sampling, SimAns, SimAnsFormula, Task};
+use crate::negatives::{Compat, Entry, Fate, MiningSettings, Sampling, SimAns, SimAnsFormula, Task};
 use crate::retrieve::Fusion;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -240,14 +240,16 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
         all.extend(mined.candidates);
     }
     let has_quota = arguments.source.iter().any(|quota| quota.count.is_some());
+    let ledger = ledger_beside(&arguments.out);
     if let (true, Some(total)) = (has_quota, arguments.num_negatives) {
         let before = all.len();
         all = within(all, total as usize);
         work.watch.note(&format!("{} of {before} candidates within {total} a query", all.len()));
+        cut(&ledgers, &all, &ledger)?;
+    } else {
+        join(&ledgers, &ledger)?;
     }
     jsonl::write(&arguments.out, &all)?;
-    let ledger = ledger_beside(&arguments.out);
-    join(&ledgers, &ledger)?;
     let mut provenance = Provenance::new("mine", json!({"sources": settings, "total": arguments.num_negatives.filter(|_| has_quota), "seed": arguments.seed, "split": arguments.data.split, "bm25": arguments.bm25.settings(), "exact": arguments.exact}))
         .input("corpus", collection.corpus_digest()?)
         .input("split", collection.split_digest(&arguments.data.split)?);
@@ -314,6 +316,21 @@ fn within(candidates: Vec<Candidate>, total: usize) -> Vec<Candidate> {
 /// `candidates.jsonl` to `candidates.ledger.jsonl`.
 pub(super) fn ledger_beside(path: &Path) -> PathBuf {
     path.with_extension("ledger.jsonl")
+}
+
+/// Writes the ledgers one behind the other; proposed ones that are not of `all` become spare.
+fn cut(ledgers: &[PathBuf], all: &[Candidate], to: &Path) -> Result<()> {
+    let taken: HashSet<_> = all.iter().map(|one| (&one.query, &one.source, &one.passage)).collect();
+    let mut entries: Vec<Entry> = Vec::new();
+    for part in ledgers.iter().filter(|part| part.is_file()) {
+        entries.extend(jsonl::read::<Entry>(part)?);
+    }
+    for Entry { candidate, fate, .. } in &mut entries {
+        if *fate == Fate::Proposed && !taken.contains(&(&candidate.query, &candidate.source, &candidate.passage)) {
+            *fate = Fate::Spare;
+        }
+    }
+    Ok(jsonl::write(to, &entries)?)
 }
 
 /// Writes the files that are there one behind the other; the store of an older version has no ledgers.

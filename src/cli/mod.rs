@@ -5,8 +5,11 @@ mod arguments;
 mod bm25;
 mod commands;
 mod eval;
+mod filter;
 mod mine;
 mod progress;
+mod score;
+mod why;
 
 use arguments::Arguments;
 use clap::Parser;

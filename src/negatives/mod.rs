@@ -15,6 +15,7 @@ mod other_positives;
 mod random;
 mod random_length;
 mod ranked;
+pub mod screen;
 mod searched;
 pub mod select;
 pub mod settings;
