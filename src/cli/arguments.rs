@@ -62,7 +62,9 @@ pub(super) enum Command {
     #[command(subcommand)]
     Generate(Generate),
     /// Make training instances from candidates.
-    Mix(Mix),
+    Mix(super::mix::Mix),
+    /// Write instances in the form of another trainer.
+    Export(super::export::Export),
     /// Train an encoder on instances; writes a sentence-transformers folder.
     Train(Box<Train>),
     /// Score TREC runs by judgements; compare them.
@@ -173,21 +175,6 @@ pub(super) struct GenerateNegatives {
     #[arg(long, default_value_t = Seed(1))]
     pub seed: Seed,
     /// The candidates to write.
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub out: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Mix {
-    #[command(flatten)]
-    pub data: Data,
-    /// Candidate files.
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE.jsonl")]
-    pub candidates: Vec<PathBuf>,
-    /// Negatives per query by source: bm25=1,written=1.
-    #[arg(long, required = true, value_delimiter = ',', value_name = "SOURCE=COUNT")]
-    pub take: Vec<String>,
-    /// The instances to write.
     #[arg(long, value_name = "FILE.jsonl")]
     pub out: PathBuf,
 }

@@ -2,14 +2,13 @@
 
 use super::arguments::{self, Arguments, Command, Generate};
 use super::bm25;
-use super::progress::{Terminal, say};
-use crate::data::{Candidate, Collection, Digest, Fault, Provenance, Store, jsonl};
+use super::progress::Terminal;
+use crate::data::{Collection, Digest, Fault, Provenance, Store, jsonl};
 use crate::encode::{BiEncoder, FreshEncoder, device};
-use crate::experiment::recipe::{ArmRecipe, DenseChoice};
+use crate::experiment::recipe::DenseChoice;
 use crate::experiment::stages::{self, DenseSettings, OpenEncoder, Workplace};
 use crate::experiment::{ExperimentError, Recipe, chain, generate};
 use crate::generate::EngineSettings;
-use crate::mix::{Arm, Pool, Positives, common_queries, instances};
 use crate::model::ModelPlaces;
 use crate::negatives::Task;
 use crate::negatives::written::WrittenSettings;
@@ -18,7 +17,6 @@ use crate::retrieve::Searcher;
 use crate::train::{InBatch, TrainSettings};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +31,8 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
     let (device, device_name) = device::open(arguments.device.into()).context("cannot open the device")?;
     let work = Workplace { store: Store::new(&arguments.store), device, device_name, watch: &watch };
     // Commands that only read, or write one named file, need no store.
-    let uses_store = !matches!(arguments.command, Command::Eval(_) | Command::Mix(_) | Command::NewEncoder(_));
+    let uses_store =
+        !matches!(arguments.command, Command::Eval(_) | Command::Mix(_) | Command::Export(_) | Command::NewEncoder(_));
     let _lock = uses_store.then(|| work.store.lock()).transpose()?;
     let result = match arguments.command {
         Command::Run(run) => run_recipe(&work, run),
@@ -45,7 +44,8 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Filter(filter) => super::filter::run(&work, &filter),
         Command::Why(why) => super::why::run(&work, &why),
         Command::Generate(Generate::Negatives(generate)) => generate_negatives(&work, &generate),
-        Command::Mix(mix) => mix_instances(&mix),
+        Command::Mix(mix) => super::mix::run(&mix),
+        Command::Export(export) => super::export::run(&export),
         Command::Train(train) => train_encoder(&work, &train),
         Command::Eval(eval) => super::eval::run(&eval),
         Command::NewEncoder(new) => new_encoder(&work, &new),
@@ -185,57 +185,6 @@ fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegat
         written.summary,
         arguments.out.display(),
         written.candidates.len()
-    ));
-    Ok(())
-}
-
-fn mix_instances(arguments: &arguments::Mix) -> Result<()> {
-    let collection = Collection::open(&arguments.data.data)?;
-    let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
-    let mut provenance = Provenance::new("mix", json!({"take": arguments.take, "split": arguments.data.split}))
-        .input("corpus", collection.corpus_digest()?)
-        .input("split", collection.split_digest(&arguments.data.split)?);
-    let mut candidates: Vec<Candidate> = Vec::new();
-    for (number, path) in (1..).zip(&arguments.candidates) {
-        candidates.extend(jsonl::read::<Candidate>(path)?);
-        provenance = provenance.input(&format!("candidates {number}"), Digest::of_file(path)?);
-    }
-    let mut negatives = BTreeMap::new();
-    for take in &arguments.take {
-        let parsed = take
-            .split_once('=')
-            .and_then(|(source, count)| Some((source.to_owned(), count.parse::<usize>().ok().filter(|&c| c > 0)?)));
-        let Some((source, count)) = parsed else {
-            bail!(
-                "--take: expected SOURCE=COUNT with a count of 1 or more, found {take:?}\n  hint: for example --take bm25=1,written=1"
-            );
-        };
-        if negatives.insert(source, count).is_some() {
-            bail!("--take: expected each source once, found {take:?} after another count for it");
-        }
-    }
-    let arm = ArmRecipe { name: "mix".to_owned(), negatives };
-    let mix = arm.mix();
-    let pool: Pool = candidates.into_iter().collect();
-    let arm = Arm { name: &arm.name, mix: &mix, pool: &pool };
-    let common = common_queries(tasks.iter().map(|task| &task.query.id), &[arm]).map_err(ExperimentError::from)?;
-    if common.queries.is_empty() {
-        let first = common.dropped.values().flatten().next().map_or(String::new(), |s| s.shortage.to_string());
-        return Err(ExperimentError::NoCommonQuery(first).into());
-    }
-    let records =
-        instances(&tasks, &arm, &common.queries, Positives::All, &collection.corpus).map_err(ExperimentError::from)?;
-    jsonl::write(&arguments.out, &records)?;
-    provenance.counts =
-        json!({"instances": records.len(), "queries": common.queries.len(), "dropped": common.dropped.len()});
-    provenance.write_beside(&arguments.out)?;
-    say(&format!(
-        "{}: {} instances of {} negatives for {} queries; {} queries left out for too few candidates",
-        arguments.out.display(),
-        records.len(),
-        mix.negatives(),
-        common.queries.len(),
-        common.dropped.len()
     ));
     Ok(())
 }

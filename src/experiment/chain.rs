@@ -9,7 +9,7 @@ use super::{ExperimentError, Result};
 use crate::analyse::Summary;
 use crate::data::{Candidate, Collection, Error, Instance, Provenance, atomic, jsonl};
 use crate::eval::Evaluation;
-use crate::mix::{Arm, Mix, Pool, common_queries, instances};
+use crate::mix::{Arm, Mix, Pool, Shortfall, common_queries, instances};
 use crate::negatives::{Task, written};
 use crate::report::{ArmOutcome, Example, LeftOut, Outcome, page};
 use serde_json::json;
@@ -168,7 +168,8 @@ fn prepare(
     (mixes, pool): (&[(ArmRecipe, Mix)], &Pool),
     remarks: &mut Vec<String>,
 ) -> Result<Prepared> {
-    let arms: Vec<Arm<'_>> = mixes.iter().map(|(arm, mix)| Arm { name: &arm.name, mix, pool }).collect();
+    let arms: Vec<Arm<'_>> =
+        mixes.iter().map(|(arm, mix)| Arm { name: &arm.name, mix, pool, short: Shortfall::Drop }).collect();
     let common = common_queries(tasks.iter().map(|task| &task.query.id), &arms)?;
     let mut short: BTreeMap<&str, usize> = BTreeMap::new();
     for shortage in common.dropped.values().flatten() {
