@@ -80,12 +80,20 @@ pub(super) enum Command {
     /// Take the BM25 score of one passage for one query apart.
     Explain(Explain),
     /// Mine negatives from the corpus; writes candidates.
-    Mine(Box<Mine>),
+    Mine(Box<super::mine::Mine>),
+    /// Fill in the scores of candidates and of the judged positives.
+    Score(Box<super::score::Score>),
+    /// Drop candidates by rules; writes those that stay, and the ledger.
+    Filter(Box<super::filter::Filter>),
+    /// Show what became of a query's candidates, and why.
+    Why(Box<super::why::Why>),
     /// Let a local model write.
     #[command(subcommand)]
     Generate(Generate),
     /// Make training instances from candidates.
-    Mix(Mix),
+    Mix(super::mix::Mix),
+    /// Write instances in the form of another trainer.
+    Export(super::export::Export),
     /// Train an encoder on instances; writes a sentence-transformers folder.
     Train(Box<Train>),
     /// Score TREC runs by judgements; compare them.
@@ -163,35 +171,6 @@ pub(super) struct Search {
     pub out: PathBuf,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Mine {
-    #[command(flatten)]
-    pub data: Data,
-    /// Sources: random, bm25, dense; several at once with commas.
-    #[arg(long, required = true, value_delimiter = ',', value_name = "NAME,NAME")]
-    pub source: Vec<String>,
-    /// Encoder folder or name, for dense.
-    #[arg(long, value_name = "DIR")]
-    pub encoder: Option<PathBuf>,
-    /// Negatives per query and source.
-    #[arg(long, default_value_t = 3)]
-    pub num_negatives: u32,
-    /// Best ranks skipped.
-    #[arg(long, default_value_t = 0)]
-    pub range_min: u32,
-    /// Last rank looked at.
-    #[arg(long, default_value_t = 100)]
-    pub range_max: u32,
-    /// Seed of random draws.
-    #[arg(long, default_value_t = Seed(1))]
-    pub seed: Seed,
-    #[command(flatten)]
-    pub bm25: Bm25Arguments,
-    /// The candidates to write.
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub out: PathBuf,
-}
-
 #[derive(Debug, Subcommand)]
 pub(super) enum Generate {
     /// Write passages that look like an answer and are not; writes candidates.
@@ -227,21 +206,6 @@ pub(super) struct GenerateNegatives {
     #[arg(long, default_value_t = Seed(1))]
     pub seed: Seed,
     /// The candidates to write.
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub out: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Mix {
-    #[command(flatten)]
-    pub data: Data,
-    /// Candidate files.
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE.jsonl")]
-    pub candidates: Vec<PathBuf>,
-    /// Negatives per query by source: bm25=1,written=1.
-    #[arg(long, required = true, value_delimiter = ',', value_name = "SOURCE=COUNT")]
-    pub take: Vec<String>,
-    /// The instances to write.
     #[arg(long, value_name = "FILE.jsonl")]
     pub out: PathBuf,
 }

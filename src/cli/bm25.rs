@@ -141,7 +141,7 @@ pub(super) fn explain(work: &Workplace<'_>, arguments: &Explain) -> Result<()> {
 }
 
 /// The parts as a table, the formula's names at its head.
-fn table(explanation: &Explanation) -> String {
+pub(super) fn table(explanation: &Explanation) -> String {
     let of = |part: &FieldPart| {
         format!(
             "{:>4} {:>8} {:>7.3} {:>6} {:>8.2} {:>7} {:>9.4}",

@@ -2,24 +2,22 @@
 
 use super::arguments::{self, Arguments, Command, Generate};
 use super::bm25;
-use super::progress::{Terminal, say};
+use super::progress::Terminal;
 use super::{Verdict, import, inspect};
-use crate::data::{Candidate, Digest, Fault, Provenance, Store, jsonl};
+use crate::data::{Digest, Fault, Provenance, Store, jsonl};
 use crate::encode::{BiEncoder, FreshEncoder, device};
-use crate::experiment::recipe::{ArmRecipe, DenseChoice};
-use crate::experiment::stages::{self, DenseSettings, MineStage, OpenEncoder, Workplace};
+use crate::experiment::recipe::DenseChoice;
+use crate::experiment::stages::{self, DenseSettings, OpenEncoder, Workplace};
 use crate::experiment::{ExperimentError, Recipe, chain, generate};
 use crate::generate::EngineSettings;
-use crate::mix::{Arm, Pool, Positives, common_queries, instances};
 use crate::model::ModelPlaces;
+use crate::negatives::Task;
 use crate::negatives::written::WrittenSettings;
-use crate::negatives::{MiningSettings, Task};
 use crate::report::table::table;
 use crate::retrieve::Searcher;
 use crate::train::{InBatch, TrainSettings};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -43,7 +41,12 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
     // Commands that only read, or write one named file, need no store.
     let uses_store = !matches!(
         arguments.command,
-        Command::Inspect(_) | Command::Import(_) | Command::Eval(_) | Command::Mix(_) | Command::NewEncoder(_)
+        Command::Inspect(_)
+            | Command::Import(_)
+            | Command::Eval(_)
+            | Command::Mix(_)
+            | Command::Export(_)
+            | Command::NewEncoder(_)
     );
     let _lock = uses_store.then(|| work.store.lock()).transpose()?;
     let mut verdict = Verdict::Passed;
@@ -54,9 +57,13 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
         Command::Search(search) => search_queries(&work, &search),
         Command::Index(index) => bm25::index(&work, &index),
         Command::Explain(explain) => bm25::explain(&work, &explain),
-        Command::Mine(mine) => mine_candidates(&work, &mine),
+        Command::Mine(mine) => super::mine::run(&work, &mine),
+        Command::Score(score) => super::score::run(&work, &score),
+        Command::Filter(filter) => super::filter::run(&work, &filter),
+        Command::Why(why) => super::why::run(&work, &why),
         Command::Generate(Generate::Negatives(generate)) => generate_negatives(&work, &generate),
-        Command::Mix(mix) => mix_instances(&work, &mix),
+        Command::Mix(mix) => super::mix::run(&work, &mix),
+        Command::Export(export) => super::export::run(&work, &export),
         Command::Train(train) => train_encoder(&work, &train),
         Command::Eval(eval) => super::eval::run(&work, &eval),
         Command::Encode(arguments) => super::encode::encode(&work, &arguments),
@@ -157,57 +164,12 @@ fn dense_choice(retriever: arguments::Retriever) -> Result<DenseChoice> {
     }
 }
 
-fn dense_settings(index: DenseChoice) -> DenseSettings {
+pub(super) fn dense_settings(index: DenseChoice) -> DenseSettings {
     DenseSettings {
         index,
         #[cfg(feature = "hnsw")]
         hnsw: crate::retrieve::HnswSettings::default(),
     }
-}
-
-fn mine_candidates(work: &Workplace<'_>, arguments: &arguments::Mine) -> Result<()> {
-    let collection = work.collection(&arguments.data.data)?;
-    let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
-    let encoder = open_encoder(work, arguments.encoder.as_deref())?;
-    let mut all: Vec<Candidate> = Vec::new();
-    let mut reports = serde_json::Map::new();
-    for source in &arguments.source {
-        let how = MineStage {
-            source: source.clone(),
-            mine: MiningSettings {
-                range_min: arguments.range_min,
-                range_max: arguments.range_max,
-                num_negatives: arguments.num_negatives,
-            },
-            bm25: arguments.bm25.settings(),
-            dense: dense_settings(DenseChoice::default()),
-            seed: arguments.seed,
-        };
-        let mined = stages::mine(work, &collection, &tasks, encoder.as_ref(), &how)?;
-        let counts = &mined.counts;
-        work.watch.note(&format!(
-            "{source}: {} candidates for {} queries, {} got fewer than asked{}",
-            counts.report.proposed,
-            counts.report.queries,
-            counts.report.short.len(),
-            counts
-                .recall
-                .map_or(String::new(), |r| format!("; HNSW finds {r:.4} of what exact search finds (recall@100)")),
-        ));
-        reports.insert(source.clone(), serde_json::to_value(counts)?);
-        all.extend(mined.candidates);
-    }
-    jsonl::write(&arguments.out, &all)?;
-    let mut provenance = Provenance::new("mine", json!({"source": arguments.source, "num_negatives": arguments.num_negatives, "range_min": arguments.range_min, "range_max": arguments.range_max, "seed": arguments.seed, "split": arguments.data.split, "bm25": arguments.bm25.settings(), "precision": work.precision}))
-        .input("corpus", collection.corpus_digest()?)
-        .input("split", collection.split_digest(&arguments.data.split)?);
-    if let Some(encoder) = encoder {
-        provenance = provenance.input("encoder", encoder.digest);
-    }
-    provenance.counts = reports.into();
-    provenance.write_beside(&arguments.out)?;
-    work.watch.note(&format!("{}: {} candidates", arguments.out.display(), all.len()));
-    Ok(())
 }
 
 fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegatives) -> Result<()> {
@@ -243,57 +205,6 @@ fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegat
         written.summary,
         arguments.out.display(),
         written.candidates.len()
-    ));
-    Ok(())
-}
-
-fn mix_instances(work: &Workplace<'_>, arguments: &arguments::Mix) -> Result<()> {
-    let collection = work.collection(&arguments.data.data)?;
-    let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
-    let mut provenance = Provenance::new("mix", json!({"take": arguments.take, "split": arguments.data.split}))
-        .input("corpus", collection.corpus_digest()?)
-        .input("split", collection.split_digest(&arguments.data.split)?);
-    let mut candidates: Vec<Candidate> = Vec::new();
-    for (number, path) in (1..).zip(&arguments.candidates) {
-        candidates.extend(jsonl::read::<Candidate>(path)?);
-        provenance = provenance.input(&format!("candidates {number}"), Digest::of_file(path)?);
-    }
-    let mut negatives = BTreeMap::new();
-    for take in &arguments.take {
-        let parsed = take
-            .split_once('=')
-            .and_then(|(source, count)| Some((source.to_owned(), count.parse::<usize>().ok().filter(|&c| c > 0)?)));
-        let Some((source, count)) = parsed else {
-            bail!(
-                "--take: expected SOURCE=COUNT with a count of 1 or more, found {take:?}\n  hint: for example --take bm25=1,written=1"
-            );
-        };
-        if negatives.insert(source, count).is_some() {
-            bail!("--take: expected each source once, found {take:?} after another count for it");
-        }
-    }
-    let arm = ArmRecipe { name: "mix".to_owned(), negatives };
-    let mix = arm.mix();
-    let pool: Pool = candidates.into_iter().collect();
-    let arm = Arm { name: &arm.name, mix: &mix, pool: &pool };
-    let common = common_queries(tasks.iter().map(|task| &task.query.id), &[arm]).map_err(ExperimentError::from)?;
-    if common.queries.is_empty() {
-        let first = common.dropped.values().flatten().next().map_or(String::new(), |s| s.shortage.to_string());
-        return Err(ExperimentError::NoCommonQuery(first).into());
-    }
-    let records =
-        instances(&tasks, &arm, &common.queries, Positives::All, &collection.corpus).map_err(ExperimentError::from)?;
-    jsonl::write(&arguments.out, &records)?;
-    provenance.counts =
-        json!({"instances": records.len(), "queries": common.queries.len(), "dropped": common.dropped.len()});
-    provenance.write_beside(&arguments.out)?;
-    say(&format!(
-        "{}: {} instances of {} negatives for {} queries; {} queries left out for too few candidates",
-        arguments.out.display(),
-        records.len(),
-        mix.negatives(),
-        common.queries.len(),
-        common.dropped.len()
     ));
     Ok(())
 }

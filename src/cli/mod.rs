@@ -6,9 +6,15 @@ mod bm25;
 mod commands;
 mod encode;
 mod eval;
+mod export;
+mod filter;
 mod import;
 mod inspect;
+mod mine;
+mod mix;
 mod progress;
+mod score;
+mod why;
 
 use arguments::Arguments;
 use clap::Parser;

@@ -2,13 +2,14 @@
 //! and seed, its scores beside the un-tuned encoder's, and the outcome as table, JSON and page.
 
 use super::generate;
+use super::mining::{self, MineStage};
 use super::recipe::{ArmRecipe, Recipe};
-use super::stages::{self, DenseSettings, EvalStage, MineStage, OpenEncoder, Workplace};
+use super::stages::{self, DenseSettings, EvalStage, OpenEncoder, Workplace};
 use super::{ExperimentError, Result};
 use crate::analyse::Summary;
 use crate::data::{Candidate, Collection, Error, Instance, Provenance, atomic, jsonl};
 use crate::eval::Evaluation;
-use crate::mix::{Arm, Mix, Pool, common_queries, instances};
+use crate::mix::{Arm, Mix, Pool, Shortfall, common_queries, instances};
 use crate::negatives::{Task, written};
 use crate::report::{ArmOutcome, Example, LeftOut, Outcome, page};
 use serde_json::json;
@@ -121,8 +122,9 @@ fn propose(
             },
             // The seeds of an arm share its negatives; random ones are drawn from the first seed.
             seed: recipe.seeds[0],
+            run: None,
         };
-        let mined = stages::mine(work, collection, tasks, Some(encoder), &how)?;
+        let mined = mining::mine(work, collection, tasks, Some(encoder), &how)?;
         let report = &mined.counts.report;
         let drops: Vec<String> = report
             .waterfall
@@ -166,7 +168,8 @@ fn prepare(
     (mixes, pool): (&[(ArmRecipe, Mix)], &Pool),
     remarks: &mut Vec<String>,
 ) -> Result<Prepared> {
-    let arms: Vec<Arm<'_>> = mixes.iter().map(|(arm, mix)| Arm { name: &arm.name, mix, pool }).collect();
+    let arms: Vec<Arm<'_>> =
+        mixes.iter().map(|(arm, mix)| Arm { name: &arm.name, mix, pool, short: Shortfall::Drop }).collect();
     let common = common_queries(tasks.iter().map(|task| &task.query.id), &arms)?;
     let mut short: BTreeMap<&str, usize> = BTreeMap::new();
     for shortage in common.dropped.values().flatten() {

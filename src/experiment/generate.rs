@@ -1,6 +1,7 @@
 //! The stage that lets a local model write negatives: journal while it runs, candidates when it is whole.
 
-use super::stages::{Workplace, counts_of, digest_of_tasks, to_json};
+use super::mining::digest_of_tasks;
+use super::stages::{Workplace, counts_of, to_json};
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
 use crate::data::{Candidate, Digest, Provenance, jsonl};

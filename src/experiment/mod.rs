@@ -2,7 +2,9 @@
 
 pub mod chain;
 pub mod generate;
+pub mod mining;
 pub mod recipe;
+pub mod scoring;
 pub mod stages;
 
 pub use recipe::Recipe;

@@ -4,13 +4,9 @@
 use super::recipe::DenseChoice;
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
-use crate::data::{
-    Candidate, Collection, Digest, Instance, Provenance, Qrels, Query, Reading, Seed, Store, Watch, atomic, jsonl,
-};
+use crate::data::{Collection, Digest, Instance, Provenance, Qrels, Query, Reading, Seed, Store, Watch, atomic, jsonl};
 use crate::encode::{BiEncoder, Computing, Precision, Role, Vectors};
 use crate::eval::{Dialect, Evaluation, Metric, Rules, evaluate};
-use crate::filter::Filters;
-use crate::negatives::{self, Inputs, MiningSettings, Needs, Report, Task};
 use crate::retrieve::{Bm25, Bm25Settings, Dense, DenseIndex, Exact, Searcher, Similarity};
 use crate::train::{StepRecord, TrainSettings, Trainer};
 use candle_core::Device;
@@ -70,7 +66,7 @@ impl OpenEncoder {
         Ok(Self { encoder, digest: BiEncoder::digest(folder)? })
     }
 
-    fn similarity(&self) -> Similarity {
+    pub(super) fn similarity(&self) -> Similarity {
         match self.encoder.settings().length {
             crate::encode::settings::Length::Unit => Similarity::Cosine,
             crate::encode::settings::Length::Free => Similarity::Dot,
@@ -125,6 +121,14 @@ pub fn embed(work: &Workplace<'_>, encoder: &OpenEncoder, texts: &Texts<'_>) -> 
     Ok(Arc::new(Vectors::read(&stored.file("vectors.bin"))?))
 }
 
+/// Vectors of all passages, by row.
+///
+/// # Errors
+/// As [`embed`].
+pub fn embed_corpus(work: &Workplace<'_>, encoder: &OpenEncoder, collection: &Collection) -> Result<Arc<Vectors>> {
+    embed(work, encoder, &Texts { name: "corpus", role: Role::Document, texts: collection.corpus.contents()? })
+}
+
 /// How dense search is done.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct DenseSettings {
@@ -147,8 +151,7 @@ pub fn dense(
     (queries, name): (&[Query], &str),
     settings: &DenseSettings,
 ) -> Result<(Dense, Option<f64>)> {
-    let corpus = Texts { name: "corpus", role: Role::Document, texts: collection.corpus.contents()? };
-    let passages = embed(work, encoder, &corpus)?;
+    let passages = embed_corpus(work, encoder, collection)?;
     let texts = Texts { name, role: Role::Query, texts: queries.iter().map(|q| q.text.clone()).collect() };
     let vectors = embed(work, encoder, &texts)?;
     let ids: Vec<_> = queries.iter().map(|query| query.id.clone()).collect();
@@ -177,114 +180,6 @@ pub fn judged_queries(collection: &Collection, split: &str) -> Result<(Vec<Query
     let qrels = collection.qrels(split)?;
     let queries = qrels.iter().filter_map(|(id, _)| collection.queries.get(id.as_str()).cloned()).collect();
     Ok((queries, qrels))
-}
-
-/// How mined candidates are found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MineStage {
-    /// Row of the source table.
-    pub source: String,
-    /// Ranks and numbers.
-    pub mine: MiningSettings,
-    /// BM25's parameters.
-    pub bm25: Bm25Settings,
-    /// Dense search.
-    pub dense: DenseSettings,
-    /// Seed of random draws.
-    pub seed: Seed,
-}
-
-/// What a stage that proposes candidates made.
-pub struct Mined {
-    /// The candidates, by task, best first.
-    pub candidates: Vec<Candidate>,
-    /// Where they are stored.
-    pub stored: Stored,
-    /// What was counted: drops by rule, short queries, recall of the index.
-    pub counts: MineCounts,
-}
-
-/// What mining counted.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct MineCounts {
-    /// Drops and shortages.
-    pub report: Report,
-    /// Recall at 100 of the index used, against exact search; nothing for exact and other sources.
-    pub recall: Option<f64>,
-}
-
-/// Mines candidates for `tasks` from one source.
-///
-/// # Errors
-/// [`ExperimentError::Source`], [`ExperimentError::Encode`], or a stop.
-pub fn mine(
-    work: &Workplace<'_>,
-    collection: &Collection,
-    tasks: &[Task],
-    encoder: Option<&OpenEncoder>,
-    how: &MineStage,
-) -> Result<Mined> {
-    let row = negatives::named(&how.source)?;
-    // Settings that do not touch this source are no part of its key.
-    let settings = match row.needs {
-        Needs::Vectors => json!({"dense": how.dense, "precision": work.precision}),
-        Needs::Words => json!({"bm25": how.bm25}),
-        Needs::Nothing => json!({"seed": how.seed}),
-    };
-    let rules: Vec<&str> = crate::filter::TABLE.iter().map(|rule| rule.name).collect();
-    let settings = json!({"source": how.source, "mine": how.mine, "filters": rules, "own": settings});
-    let mut stage = Provenance::new("mine", settings)
-        .input("corpus", collection.corpus_digest()?)
-        .input("tasks", digest_of_tasks(tasks));
-    let encoder = match row.needs {
-        Needs::Vectors => Some(encoder.ok_or(ExperimentError::NeedsEncoder(row.name))?),
-        _ => None,
-    };
-    if let Some(encoder) = encoder {
-        stage = stage.input("encoder", encoder.digest.clone());
-    }
-    let stored = work.store.get_or_make(stage, |folder, provenance| {
-        let queries: Vec<Query> = tasks.iter().map(|task| task.query.clone()).collect();
-        let (searcher, recall): (Option<Box<dyn Searcher>>, _) = match (encoder, row.needs) {
-            (Some(encoder), _) => {
-                let (dense, recall) = dense(work, encoder, collection, (&queries, "training queries"), &how.dense)?;
-                (Some(Box::new(dense)), recall)
-            }
-            (None, Needs::Words) => (Some(Box::new(bm25(work, collection, &how.bm25)?)), None),
-            (None, _) => (None, None),
-        };
-        let filters = Filters::all();
-        let inputs =
-            Inputs { corpus: &collection.corpus, filters: &filters, settings: how.mine, seed: how.seed, searcher };
-        let mut source = row.make(inputs)?;
-        let mut candidates: Vec<Candidate> = Vec::new();
-        work.watch.begin(&format!("mine {}", how.source), tasks.len() as u64, "queries");
-        for part in tasks.chunks(256) {
-            work.watch.check()?;
-            source.propose(part, &mut candidates)?;
-            work.watch.advance(part.len() as u64);
-        }
-        work.watch.end();
-        jsonl::write(&folder.join("candidates.jsonl"), &candidates)?;
-        provenance.counts = to_json(&MineCounts { report: source.report(), recall })?;
-        Ok::<(), ExperimentError>(())
-    })?;
-    let candidates = jsonl::read(&stored.file("candidates.jsonl"))?;
-    let counts = serde_json::from_value(counts_of(&stored)?).unwrap_or_default();
-    Ok(Mined { candidates, stored, counts })
-}
-
-/// Digest of queries and their positives, texts included.
-#[must_use]
-pub fn digest_of_tasks(tasks: &[Task]) -> Digest {
-    let mut text = String::new();
-    for task in tasks {
-        text.push_str(Digest::of_bytes(format!("{} {}", task.query.id, task.query.text).as_bytes()).short(32));
-        for positive in &task.positives {
-            text.push_str(Digest::of_bytes(format!("{} {}", positive.id, positive.content()).as_bytes()).short(32));
-        }
-    }
-    Digest::of_bytes(text.as_bytes())
 }
 
 /// The counts that a finished stage left in its provenance.

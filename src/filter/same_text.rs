@@ -1,31 +1,45 @@
 //! Drops passages whose text is that of the query or of a positive: copies under another id.
-//! Simple on purpose: texts are equal in lower case with runs of white space as one; near
-//! duplicates are for a rule with a bound.
+//! [`TextRule`] says when two texts are the same; near duplicates are for rules with a bound.
 
-use super::{Case, Filter, Verdict};
+use super::{Case, Filter, FilterSettings, TextRule, Verdict};
 use std::collections::HashSet;
 
 pub(super) const NAME: &str = "same_text";
 
 /// Measures 1 for the same text, 0 for another; 0 is allowed.
-pub(super) struct SameText;
+struct SameText(TextRule);
+
+#[expect(clippy::unnecessary_wraps, reason = "the signature of the table")]
+pub(super) fn make(settings: &FilterSettings) -> Option<Box<dyn Filter>> {
+    Some(Box::new(SameText(settings.same_text)))
+}
 
 impl Filter for SameText {
     fn judge(&self, case: &Case) -> Vec<Verdict> {
-        let mut taken: HashSet<String> = case.positives.iter().map(|positive| normal(&positive.content())).collect();
-        taken.insert(normal(&case.query.text));
-        let judge = |text: &str| {
-            if taken.contains(&normal(text)) {
-                Verdict::Drop { rule: NAME.to_owned(), measured: 1.0, bound: 0.0 }
-            } else {
-                Verdict::Keep
-            }
+        let form = |text: &str| match self.0 {
+            TextRule::Folded => folded(text),
+            TextRule::Positives | TextRule::QueryAndPositives => text.to_owned(),
         };
-        case.candidates.iter().map(|proposed| judge(proposed.text)).collect()
+        let mut taken: HashSet<String> = case.positives.iter().map(|positive| form(&positive.content())).collect();
+        if self.0 != TextRule::Positives {
+            taken.insert(form(&case.query.text));
+        }
+        let same = |text: &str| match self.0 {
+            TextRule::Folded => taken.contains(&folded(text)),
+            TextRule::Positives | TextRule::QueryAndPositives => taken.contains(text),
+        };
+        case.candidates.iter().map(|proposed| Verdict::drop_if(same(proposed.text), NAME, (1.0, 0.0))).collect()
     }
 }
 
-fn normal(text: &str) -> String {
-    let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
-    words.join(" ")
+/// The text in lower case with runs of white space as one space.
+pub(super) fn folded(text: &str) -> String {
+    let mut form = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !form.is_empty() {
+            form.push(' ');
+        }
+        form.push_str(&word.to_lowercase());
+    }
+    form
 }

@@ -34,7 +34,7 @@ pub fn instances(
     arm.mix.check()?;
     let mut instances = Vec::new();
     for task in tasks.iter().filter(|task| queries.contains(&task.query.id)) {
-        let chosen = arm.pool.choose(&task.query.id, arm.mix).map_err(Error::Short)?;
+        let (chosen, _) = arm.pool.choose_by(&task.query.id, arm.mix, arm.short).map_err(Error::Short)?;
         let negatives =
             chosen.into_iter().map(|candidate| negative(candidate, corpus)).collect::<Result<Vec<_>, Error>>()?;
         let count = match positives {

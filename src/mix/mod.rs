@@ -1,15 +1,18 @@
 //! From candidates by source to training instances with the same number of negatives each.
 //! An arm of an experiment is a [`Mix`] over a [`Pool`]. Comparing arms is fair only on the same
 //! queries: [`common_queries`] keeps those that every arm can serve in full, and says which it dropped
-//! and for what; nothing is padded. Pooling sources at data-set level (the direct mix of arXiv 2412.17250) is to come.
+//! and for what. Where one mix alone is made, a stated rule ([`Shortfall`]) says what becomes of short queries.
 
+pub mod export;
 pub mod instances;
 pub mod pool;
+pub mod ratio;
 
 pub use instances::{Positives, instances};
-pub use pool::{Pool, Shortage};
+pub use pool::{Pool, Shortage, Shortfall, Supply};
+pub use ratio::{Ratio, RatioOf};
 
-use crate::data::{self, QueryId};
+use crate::data::{self, QueryId, Seed};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +27,18 @@ pub enum Mix {
         /// The parts, in the order in which they stand in an instance.
         shares: Vec<Share>,
     },
+    /// Drawn from all sources' candidates together, so that an instance may get one kind only: pooling at data-set
+    /// level (the direct mix of arXiv 2412.17250; the concatenation of 2504.21015v3).
+    Direct {
+        /// The sources that are pooled.
+        sources: Vec<String>,
+        /// Negatives per instance, from 1.
+        count: usize,
+        /// Seed of the draws.
+        seed: Seed,
+    },
+    /// Two sources in a proportion (the swept ratio of arXiv 2412.17250, whose definition it does not state).
+    Ratio(Ratio),
 }
 
 /// A part of an instance's negatives.
@@ -46,22 +61,36 @@ impl Share {
 }
 
 impl Mix {
-    /// The parts, in the order in which they stand in an instance.
+    /// The parts that are the same in every instance, in the order in which they stand there; none of a direct mix or
+    /// a ratio.
     #[must_use]
     pub fn shares(&self) -> &[Share] {
         match self {
             Self::Pure(share) => std::slice::from_ref(share),
             Self::Hybrid { shares } => shares,
+            Self::Direct { .. } | Self::Ratio(_) => &[],
         }
     }
 
     /// H, the number of negatives in every instance.
     #[must_use]
     pub fn negatives(&self) -> usize {
-        self.shares().iter().map(|share| share.count).sum()
+        match self {
+            Self::Direct { count, .. } => *count,
+            Self::Ratio(ratio) => ratio.count,
+            Self::Pure(_) | Self::Hybrid { .. } => self.shares().iter().map(|share| share.count).sum(),
+        }
     }
 
     fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Direct { sources, count, .. } => {
+                let shares = sources.iter().map(|source| Share::new(source, *count)).collect();
+                return Self::Hybrid { shares }.check();
+            }
+            Self::Ratio(ratio) => return ratio.check(),
+            Self::Pure(_) | Self::Hybrid { .. } => {}
+        }
         let mut sources = BTreeSet::new();
         for share in self.shares() {
             if share.count == 0 {
@@ -90,6 +119,14 @@ pub enum Error {
     /// Two parts of one source.
     #[error("expected each source once in a mix, found {0} twice\n  hint: give one share with the sum")]
     RepeatedShare(String),
+    /// A proportion that the number of negatives cannot give.
+    #[error("`ratio`: expected {expected}, found {found}")]
+    Ratio {
+        /// Its range.
+        expected: String,
+        /// What was given.
+        found: f64,
+    },
     /// A query that was to have an instance has too few candidates.
     #[error("{0}\n  hint: keep only common queries, or mine more")]
     Short(Shortage),
@@ -107,6 +144,8 @@ pub struct Arm<'a> {
     pub mix: &'a Mix,
     /// Its candidates.
     pub pool: &'a Pool,
+    /// What is done where they are short.
+    pub short: Shortfall<'a>,
 }
 
 /// The queries every arm can serve in full, and those dropped.
@@ -140,7 +179,7 @@ pub fn common_queries<'q>(queries: impl IntoIterator<Item = &'q QueryId>, arms: 
     for query in queries {
         let shortages: Vec<ArmShortage> = arms
             .iter()
-            .filter_map(|arm| Some((arm, arm.pool.choose(query, arm.mix).err()?)))
+            .filter_map(|arm| Some((arm, arm.pool.choose_by(query, arm.mix, arm.short).err()?)))
             .map(|(arm, shortage)| ArmShortage { arm: arm.name.to_owned(), shortage })
             .collect();
         if shortages.is_empty() {

@@ -1,7 +1,8 @@
 //! Candidates by query and source, and which of them an instance takes.
 
 use super::Mix;
-use crate::data::{Candidate, Passage, QueryId};
+use crate::data::{Candidate, Passage, QueryId, Seed};
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -38,6 +39,27 @@ pub struct Shortage {
     pub found: usize,
 }
 
+/// What is done where a query has too few candidates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Shortfall<'s> {
+    /// The query is left out.
+    #[default]
+    Drop,
+    /// Its instances have fewer negatives; not for `train`, which asks for the same number in each.
+    Fewer,
+    /// The best of this source fill up; the query is left out where they are short too.
+    Fill(&'s str),
+}
+
+/// Whether there were as many as asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Supply {
+    /// There were.
+    Full,
+    /// There were not; the rule for that was applied.
+    Short,
+}
+
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { query, source, asked, found } = self;
@@ -47,24 +69,94 @@ impl fmt::Display for Shortage {
 
 impl Pool {
     /// The negatives of `query`: for each share in order, its best-ranked candidates whose passage is
-    /// not taken yet, so that no passage stands in an instance twice.
+    /// not taken yet, so that no passage stands in an instance twice. [`Mix::Direct`] draws from all its sources'
+    /// candidates alike; [`Mix::Ratio`] first rounds its shares, up or down by the query's own draw.
     ///
     /// # Errors
     /// The first share that is short.
     pub fn choose(&self, query: &QueryId, mix: &Mix) -> Result<Vec<&Candidate>, Shortage> {
-        let mut taken: HashSet<&Passage> = HashSet::new();
-        let mut chosen = Vec::with_capacity(mix.negatives());
-        for share in mix.shares() {
-            let list = self.lists.get(query).and_then(|lists| lists.get(&share.source)).map_or(&[][..], Vec::as_slice);
-            let before = chosen.len();
-            chosen.extend(list.iter().filter(|candidate| taken.insert(&candidate.passage)).take(share.count));
-            let found = chosen.len() - before;
-            if found < share.count {
-                let (query, source) = (query.clone(), share.source.clone());
-                return Err(Shortage { query, source, asked: share.count, found });
+        let (chosen, short) = self.take(query, mix);
+        short.map_or(Ok(chosen), Err)
+    }
+
+    /// As [`Pool::choose`], with what `rule` says where candidates are short; and whether they were.
+    ///
+    /// # Errors
+    /// The first share that is short, where the rule does not help.
+    pub fn choose_by(
+        &self,
+        query: &QueryId,
+        mix: &Mix,
+        rule: Shortfall<'_>,
+    ) -> Result<(Vec<&Candidate>, Supply), Shortage> {
+        let (mut chosen, short) = self.take(query, mix);
+        let Some(short) = short else { return Ok((chosen, Supply::Full)) };
+        match rule {
+            Shortfall::Drop => Err(short),
+            Shortfall::Fewer if chosen.is_empty() => Err(short),
+            Shortfall::Fewer => Ok((chosen, Supply::Short)),
+            Shortfall::Fill(source) => {
+                let mut taken = chosen.iter().map(|candidate| &candidate.passage).collect();
+                let missing = mix.negatives() - chosen.len();
+                chosen.extend(self.best(query, source, missing, &mut taken));
+                if chosen.len() == mix.negatives() { Ok((chosen, Supply::Short)) } else { Err(short) }
             }
         }
-        Ok(chosen)
+    }
+
+    /// What there is of each share, and the first that is short.
+    fn take(&self, query: &QueryId, mix: &Mix) -> (Vec<&Candidate>, Option<Shortage>) {
+        let shares = match mix {
+            Mix::Direct { sources, count, seed } => return self.draw(query, sources, (*count, *seed)),
+            Mix::Ratio(ratio) => ratio.shares(query),
+            Mix::Pure(_) | Mix::Hybrid { .. } => mix.shares().to_vec(),
+        };
+        let mut taken: HashSet<&Passage> = HashSet::new();
+        let (mut chosen, mut short) = (Vec::with_capacity(mix.negatives()), None);
+        for share in shares {
+            let before = chosen.len();
+            chosen.extend(self.best(query, &share.source, share.count, &mut taken));
+            let found = chosen.len() - before;
+            if found < share.count && short.is_none() {
+                short = Some(Shortage { query: query.clone(), source: share.source, asked: share.count, found });
+            }
+        }
+        (chosen, short)
+    }
+
+    /// The best `count` of a source's candidates for `query` that are not taken; takes them.
+    fn best<'p>(
+        &'p self,
+        query: &QueryId,
+        source: &str,
+        count: usize,
+        taken: &mut HashSet<&'p Passage>,
+    ) -> Vec<&'p Candidate> {
+        let list = self.list(query, source);
+        list.iter().filter(|candidate| taken.insert(&candidate.passage)).take(count).collect()
+    }
+
+    /// Candidates of a source for `query`, by rank.
+    fn list(&self, query: &QueryId, source: &str) -> &[Candidate] {
+        self.lists.get(query).and_then(|lists| lists.get(source)).map_or(&[][..], Vec::as_slice)
+    }
+
+    /// `count` of all candidates of the sources, each passage once, by a stream of the query's own.
+    fn draw(
+        &self,
+        query: &QueryId,
+        sources: &[String],
+        (count, seed): (usize, Seed),
+    ) -> (Vec<&Candidate>, Option<Shortage>) {
+        let mut taken: HashSet<&Passage> = HashSet::new();
+        let all = sources.iter().flat_map(|source| self.list(query, source));
+        let mut all: Vec<&Candidate> = all.filter(|candidate| taken.insert(&candidate.passage)).collect();
+        let found = all.len();
+        let mut stream = seed.stream(&format!("mix/direct/{query}"));
+        let (drawn, _) = all.partial_shuffle(&mut stream, count);
+        let source = sources.join("+");
+        let short = (found < count).then(|| Shortage { query: query.clone(), source, asked: count, found });
+        (drawn.to_vec(), short)
     }
 
     /// Names of the sources that have a candidate for any query, sorted.

@@ -4,7 +4,7 @@ use super::*;
 use crate::data::{Candidate, Collection, Corpus, DocId, Instance, Passage, Query, Quiet, Scores, Seed, WrittenId};
 use crate::filter::Filters;
 use crate::negatives::{Inputs, MiningSettings, Task, named};
-use crate::retrieve::{Bm25, Bm25Settings, Searcher};
+use crate::retrieve::{Bm25, Bm25Settings};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -76,7 +76,7 @@ fn shares_stand_in_order_by_rank_and_no_passage_stands_twice() -> Outcome {
     let (folder, pool) = (tempfile::tempdir()?, pool()?);
     let (corpus, tasks) = world(folder.path())?;
     let mix = hybrid(&[("written", 1), ("bm25", 2), ("dense", 1)]);
-    let arm = Arm { name: "all", mix: &mix, pool: &pool };
+    let arm = Arm { name: "all", mix: &mix, pool: &pool, short: Shortfall::Drop };
     let queries = BTreeSet::from([QueryId::new("q1")?]);
     let made = instances(&tasks, &arm, &queries, Positives::All, &corpus)?;
     assert_eq!(made.len(), 2, "one for each positive");
@@ -103,9 +103,9 @@ fn arms_share_the_queries_all_can_serve_and_the_rest_is_accounted_for() -> Outco
         hybrid(&[("bm25", 2), ("dense", 1)]),
     );
     let arms = [
-        Arm { name: "pure", mix: &pure, pool: &pool },
-        Arm { name: "mixed", mix: &mixed, pool: &pool },
-        Arm { name: "both", mix: &both, pool: &pool },
+        Arm { name: "pure", mix: &pure, pool: &pool, short: Shortfall::Drop },
+        Arm { name: "mixed", mix: &mixed, pool: &pool, short: Shortfall::Drop },
+        Arm { name: "both", mix: &both, pool: &pool, short: Shortfall::Drop },
     ];
     let common = common_queries(tasks.iter().map(|task| &task.query.id), &arms)?;
     assert_eq!(common.queries, BTreeSet::from([QueryId::new("q1")?]));
@@ -142,7 +142,7 @@ fn a_mix_reads_from_settings_and_an_impossible_one_is_refused() -> Outcome {
     assert!(toml::from_str::<Mix>("kind = \"pure\"\nsource = \"bm25\"\ncout = 5").is_err());
     let pool = pool()?;
     for wrong in [hybrid(&[]), hybrid(&[("a", 0)]), hybrid(&[("a", 1), ("a", 2)])] {
-        let arm = Arm { name: "x", mix: &wrong, pool: &pool };
+        let arm = Arm { name: "x", mix: &wrong, pool: &pool, short: Shortfall::Drop };
         assert!(common_queries([], &[arm]).is_err(), "{wrong:?}");
     }
     assert_eq!(pool.sources(), ["bm25", "dense", "written"]);
@@ -155,7 +155,7 @@ fn a_passage_that_is_gone_is_named() -> Outcome {
     let (corpus, tasks) = world(folder.path())?;
     let pool: Pool = [candidate("q1", "bm25", 1, "d77")?].into_iter().collect();
     let mix = Mix::Pure(Share::new("bm25", 1));
-    let arm = Arm { name: "x", mix: &mix, pool: &pool };
+    let arm = Arm { name: "x", mix: &mix, pool: &pool, short: Shortfall::Drop };
     let queries = BTreeSet::from([QueryId::new("q1")?]);
     let error = instances(&tasks, &arm, &queries, Positives::All, &corpus).err().ok_or("an error was due")?;
     assert!(error.to_string().contains("unknown passage d77"), "{error}");
@@ -166,20 +166,26 @@ fn a_passage_that_is_gone_is_named() -> Outcome {
 fn mined_candidates_of_the_elements_become_instances_of_every_arm() -> Outcome {
     let collection = Collection::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("data/elements"))?;
     let tasks = Task::all(&collection, &collection.qrels("train")?)?;
-    let (filters, settings) = (Filters::all(), MiningSettings { num_negatives: 6, ..MiningSettings::default() });
+    let (filters, settings) = (Filters::default(), MiningSettings { num_negatives: 6, ..MiningSettings::default() });
     let mut candidates: Vec<Candidate> = Vec::new();
     for source in ["random", "bm25"] {
-        let searcher: Option<Box<dyn Searcher>> = match source {
-            "bm25" => Some(Box::new(Bm25::of_corpus(&collection.corpus, &Bm25Settings::default(), &Quiet)?)),
-            _ => None,
+        let words = Bm25::of_corpus(&collection.corpus, &Bm25Settings::default(), &Quiet)?;
+        let inputs = Inputs {
+            corpus: &collection.corpus,
+            tasks: &tasks,
+            filters: &filters,
+            settings,
+            seed: Seed(1),
+            words: Some(&words),
+            vectors: None,
+            run: None,
         };
-        let inputs = Inputs { corpus: &collection.corpus, filters: &filters, settings, seed: Seed(1), searcher };
         named(source)?.make(inputs)?.propose(&tasks, &mut candidates)?;
     }
     let pool: Pool = candidates.into_iter().collect();
     let mixes =
         [Mix::Pure(Share::new("random", 4)), Mix::Pure(Share::new("bm25", 4)), hybrid(&[("bm25", 3), ("random", 1)])];
-    let arms = mixes.each_ref().map(|mix| Arm { name: "arm", mix, pool: &pool });
+    let arms = mixes.each_ref().map(|mix| Arm { name: "arm", mix, pool: &pool, short: Shortfall::Drop });
     let common = common_queries(tasks.iter().map(|task| &task.query.id), &arms)?;
     assert_eq!(common.queries.len() + common.dropped.len(), tasks.len());
     assert!(common.queries.len() * 10 > tasks.len() * 9, "{:?}", common.dropped);
@@ -198,5 +204,70 @@ fn mined_candidates_of_the_elements_become_instances_of_every_arm() -> Outcome {
             }
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_direct_mix_draws_from_all_alike_and_the_same_again() -> Outcome {
+    let rows = (0..400).flat_map(|q| (1..=4).flat_map(move |r| [(q, "bm25", r, "d"), (q, "written", r, "w")]));
+    let rows = rows.map(|(q, source, r, p)| candidate(&format!("q{q}"), source, r, &format!("{p}{r}")));
+    let pool: Pool = rows.collect::<Result<Vec<_>, _>>()?.into_iter().collect();
+    let mix = |seed| Mix::Direct { sources: vec!["bm25".to_owned(), "written".to_owned()], count: 2, seed: Seed(seed) };
+    let draw = |seed| -> Result<Vec<String>, Box<dyn std::error::Error>> {
+        let mut all = Vec::new();
+        for q in 0..400 {
+            let chosen = pool.choose(&QueryId::new(&format!("q{q}"))?, &mix(seed)).map_err(|s| s.to_string())?;
+            assert!(chosen.len() == 2 && chosen[0].passage != chosen[1].passage);
+            all.push(chosen.iter().map(|c| c.source.as_str()).collect::<Vec<_>>().join(" "));
+        }
+        Ok(all)
+    };
+    let all = draw(1)?;
+    // Both of one kind with 2 · 4/8 · 3/7 = 3/7: 171 of 400, standard deviation 10.
+    let one_kind = all.iter().filter(|kinds| ["bm25 bm25", "written written"].contains(&kinds.as_str())).count();
+    assert!((130..212).contains(&one_kind), "{one_kind}");
+    assert_eq!(draw(1)?, all);
+    assert_ne!(draw(2)?, all);
+    Ok(())
+}
+
+#[test]
+fn a_ratio_holds_in_the_mean_under_both_readings() -> Outcome {
+    for (of, ratio, expected) in [(RatioOf::Rest, 0.7, 3.0 * 0.7 / 1.7), (RatioOf::Instances, 1.4, 1.4)] {
+        let (source, rest) = ("written".to_owned(), "bm25".to_owned());
+        let mix = Ratio { source, rest, count: 3, ratio, of, seed: Seed(1) };
+        let mut written = 0;
+        for q in 0..2000 {
+            let shares = mix.shares(&QueryId::new(&format!("q{q}"))?);
+            assert_eq!(shares.iter().map(|share| share.count).sum::<usize>(), 3);
+            written += shares.iter().filter(|share| share.source == "written").map(|share| share.count).sum::<usize>();
+        }
+        // Standard deviation at most 0.011.
+        assert!((written as f64 / 2000.0 - expected).abs() < 0.05, "{of:?}: {written}");
+        assert!(mix.check().is_ok() && Ratio { ratio: -1.0, ..mix.clone() }.check().is_err());
+        assert_eq!(Ratio { ratio: 3.5, ..mix }.check().is_err(), of == RatioOf::Instances);
+    }
+    Ok(())
+}
+
+type Taken = Option<(Vec<String>, Supply)>;
+
+#[test]
+fn short_supply_follows_the_stated_rule() -> Outcome {
+    // q2 has no written one; q3 has of dense only what bm25 has too.
+    let (pool, mix) = (pool()?, hybrid(&[("bm25", 1), ("written", 1)]));
+    let of = |query: &str, rule| -> Result<Taken, Box<dyn std::error::Error>> {
+        let chosen = pool.choose_by(&QueryId::new(query)?, &mix, rule).ok();
+        Ok(chosen.map(|(chosen, supply)| (chosen.iter().map(|c| c.passage.to_string()).collect(), supply)))
+    };
+    let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    for rule in [Shortfall::Drop, Shortfall::Fewer, Shortfall::Fill("dense")] {
+        assert_eq!(of("q1", rule)?, Some((named(&["d2", "w1"]), Supply::Full)), "{rule:?}");
+    }
+    assert_eq!(of("q2", Shortfall::Drop)?, None);
+    assert_eq!(of("q2", Shortfall::Fewer)?, Some((named(&["d2"]), Supply::Short)));
+    assert_eq!(of("q2", Shortfall::Fill("dense"))?, Some((named(&["d2", "d4"]), Supply::Short)));
+    assert_eq!(of("q2", Shortfall::Fill("random"))?, None);
+    assert_eq!(of("q9", Shortfall::Fewer)?, None);
     Ok(())
 }

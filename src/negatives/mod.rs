@@ -1,44 +1,80 @@
 //! Where negatives come from: sources behind one trait, pushing into a sink.
-//! A mined source is one file and one row of [`TABLE`], by which it is chosen.
+//! A mined source is one file and one row of [`TABLE`], by which it is chosen. What it finds goes through the filters
+//! and, dropped or not, into the ledger.
 
-pub mod bm25;
-pub mod dense;
-pub mod random;
-pub mod ranked;
+mod bm25;
+mod compat;
+mod dense;
+mod drawn;
+mod draws;
+mod fusion;
+mod given_run;
+pub mod ledger;
+mod neighbours;
+mod other_positives;
+mod random;
+mod random_length;
+mod ranked;
+pub mod screen;
+mod searched;
 pub mod select;
+pub mod settings;
+mod simans;
 pub mod source;
+mod star;
 pub mod written;
 
-pub use select::{MiningSettings, Report, Short};
+pub use ledger::{Entry, Fate};
+pub use select::{Report, Short};
+pub use settings::{Compat, MiningSettings, Sampling, SimAns, SimAnsFormula};
 pub use source::{NegativeSource, Sink, SourceError, Task};
 
-use crate::data::{Corpus, Seed};
+use crate::data::{Corpus, Run, Seed};
 use crate::filter::Filters;
-use crate::retrieve::Searcher;
+use crate::retrieve::Ranker;
 
 /// What mined sources are made from.
+#[derive(Clone, Copy)]
 pub struct Inputs<'a> {
     /// The passages to choose from.
     pub corpus: &'a Corpus,
-    /// The judges that a candidate must pass.
+    /// All tasks that will be asked for.
+    pub tasks: &'a [Task],
+    /// The judges that a candidate must pass: those of [`MiningSettings::filters`], or stricter ones.
     pub filters: &'a Filters,
     /// Which ranks, how many.
     pub settings: MiningSettings,
-    /// Seed of the random source.
+    /// Seed of all draws.
     pub seed: Seed,
-    /// The searcher that the source needs; see [`Needs`].
-    pub searcher: Option<Box<dyn Searcher + 'a>>,
+    /// BM25, for sources that need [`Needs::Words`].
+    pub words: Option<&'a dyn Ranker>,
+    /// An encoder's ranking, for sources that need [`Needs::Vectors`] or [`Needs::Neighbours`].
+    pub vectors: Option<&'a dyn Ranker>,
+    /// A given ranking, for sources that need [`Needs::Run`].
+    pub run: Option<&'a Run>,
+}
+
+impl<'a> Inputs<'a> {
+    fn words(&self, source: &'static str) -> Result<&'a dyn Ranker, SourceError> {
+        self.words.ok_or(SourceError::Missing(source, "a BM25 index"))
+    }
+
+    fn vectors(&self, source: &'static str) -> Result<&'a dyn Ranker, SourceError> {
+        self.vectors.ok_or(SourceError::Missing(source, "an encoder's vectors"))
+    }
 }
 
 /// What a source needs beyond corpus and settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing.
-    Nothing,
     /// A BM25 index.
     Words,
     /// A searcher that has the vectors of all tasks' queries.
     Vectors,
+    /// The same, with the vectors of all positives as queries too ([`crate::retrieve::passage_as_query`]).
+    Neighbours,
+    /// A given run.
+    Run,
 }
 
 /// One row of the table of mined sources.
@@ -48,7 +84,7 @@ pub struct Source {
     /// What it proposes, for help texts.
     pub about: &'static str,
     /// What must be made before.
-    pub needs: Needs,
+    pub needs: &'static [Needs],
     make: for<'a> fn(Inputs<'a>) -> Result<Box<dyn NegativeSource + 'a>, SourceError>,
 }
 
@@ -56,28 +92,40 @@ impl Source {
     /// The source, ready to propose.
     ///
     /// # Errors
-    /// [`SourceError::Setting`], [`SourceError::NoSearcher`].
+    /// [`SourceError::Setting`], [`SourceError::Missing`].
     pub fn make<'a>(&self, inputs: Inputs<'a>) -> Result<Box<dyn NegativeSource + 'a>, SourceError> {
         inputs.settings.check()?;
         (self.make)(inputs)
     }
+
+    /// True when it needs `what`.
+    #[must_use]
+    pub fn needs(&self, what: Needs) -> bool {
+        self.needs.contains(&what)
+    }
 }
 
+type Make = for<'a> fn(Inputs<'a>) -> Result<Box<dyn NegativeSource + 'a>, SourceError>;
+
+const fn row(name: &'static str, about: &'static str, needs: &'static [Needs], make: Make) -> Source {
+    Source { name, about, needs, make }
+}
+
+use Needs::{Neighbours, Vectors, Words};
+
 /// Every mined source.
-pub const TABLE: [Source; 3] = [
-    Source {
-        name: random::NAME,
-        about: "passages drawn uniformly from the corpus",
-        needs: Needs::Nothing,
-        make: random::make,
-    },
-    Source { name: bm25::NAME, about: "the best passages by BM25", needs: Needs::Words, make: bm25::make },
-    Source {
-        name: dense::NAME,
-        about: "the best passages by the encoder's vectors",
-        needs: Needs::Vectors,
-        make: dense::make,
-    },
+pub const TABLE: [Source; 11] = [
+    row(random::NAME, "passages drawn uniformly from the corpus", &[], random::make),
+    row(random_length::NAME, "the same, about as long as the positives", &[], random_length::make),
+    row(other_positives::NAME, "positives of other queries", &[], other_positives::make),
+    row(bm25::NAME, "the best passages by BM25", &[Words], bm25::make),
+    row(dense::NAME, "the best passages by the encoder's vectors", &[Vectors], dense::make),
+    row(fusion::NAME, "the best passages by both rankings in one", &[Words, Vectors], fusion::make),
+    row(given_run::NAME, "the best passages of a TREC run", &[Needs::Run], given_run::make),
+    row(neighbours::BY_WORDS, "passages like the positive, by BM25", &[Words], neighbours::make_by_words),
+    row(neighbours::BY_VECTORS, "passages like the positive, by vectors", &[Neighbours], neighbours::make_by_vectors),
+    row(simans::NAME, "passages whose score is about the positive's", &[Vectors], simans::make),
+    row(star::NAME, "half the encoder's best, half random", &[Vectors], star::make),
 ];
 
 /// The source called `name`.

@@ -1,60 +1,125 @@
-//! Negatives from the ranking of a searcher: the passages of a range of ranks that no filter drops.
+//! Negatives from a ranking: the passages of a range of ranks that no filter drops.
+//! What the ranking is, a [`Lister`] says; it is all that the ranked sources differ in.
 
-use super::select::{Selector, WithText};
-use super::{NegativeSource, Report, Sink, SourceError, Task};
-use crate::data::{Candidate, Corpus, Fault, Hit, Passage, Query, QueryId, Scores};
-use crate::retrieve::Searcher;
+use super::compat::Windows;
+use super::drawn::{Drawn, Everything};
+use super::select::{Draw, Found, Judged, Selector};
+use super::{Compat, Inputs, NegativeSource, Report, Sink, SourceError, Task};
+use crate::data::{Candidate, Corpus, DocId, Fault, Passage, Scores};
+use rayon::prelude::*;
+use serde_json::Value;
 use std::path::Path;
 
 /// Queries searched at once; bounds the memory for their hits.
 const BATCH: usize = 256;
 
-/// A source over a searcher.
-pub(super) struct Ranked<'a> {
-    pub(super) name: &'static str,
-    pub(super) searcher: Box<dyn Searcher + 'a>,
-    /// Puts the searcher's score in its place.
-    pub(super) score: fn(f32) -> Scores,
-    pub(super) corpus: &'a Corpus,
-    pub(super) selector: Selector<'a>,
+/// A passage in a ranking.
+pub(super) struct Listed {
+    pub(super) doc: DocId,
+    /// The source's own score, which bounds and margins are for.
+    pub(super) score: Option<f32>,
+    /// What goes into the candidate.
+    pub(super) scores: Scores,
+    /// What else is to be told of it; null for nothing.
+    pub(super) note: Value,
 }
 
-impl Ranked<'_> {
-    /// Candidates for the hits of the range, with texts.
-    fn candidates(&self, query: &QueryId, hits: &[Hit]) -> Result<Vec<WithText>, SourceError> {
-        let first = self.selector.settings().range_min;
-        (first + 1..)
-            .zip(hits.iter().skip(first as usize))
-            .map(|(rank, hit)| {
-                let document = self.corpus.get(hit.doc.as_str())?.ok_or_else(|| {
-                    Fault::new(Path::new(self.name), "passages of this corpus", format!("unknown passage {}", hit.doc))
-                        .hint("was the index made from another collection?")
-                });
+/// Makes the rankings of a source.
+pub(super) trait Lister: Sync {
+    /// The best `depth` passages of each task, best first.
+    fn lists(&self, tasks: &[Task], depth: usize) -> Result<Vec<Vec<Listed>>, SourceError>;
+
+    /// Scores of the task's positives by the measure of [`Listed::score`]; empty for a ranking that cannot score them.
+    fn positives(&self, task: &Task) -> Result<Vec<f32>, SourceError>;
+
+    /// Log weight of a candidate's score beside the positives', for sources that draw by weights.
+    fn weight(&self, _score: f32, _positives: &[f32]) -> Option<f64> {
+        None
+    }
+
+    /// Whether [`Lister::weight`] needs the positives' scores.
+    fn weighs(&self) -> bool {
+        false
+    }
+}
+
+/// A source over rankings.
+pub(super) struct Ranked<'a, L> {
+    name: &'static str,
+    lister: L,
+    corpus: &'a Corpus,
+    selector: Selector<'a>,
+    windows: Windows,
+    /// What is filled in where a compatible tool fills in.
+    fill: Option<Drawn<'a, Everything>>,
+}
+
+/// A task's candidates, judged, and the scores of its positives.
+pub(super) type OfTask = (Vec<Judged>, Vec<f32>);
+
+impl<'a, L: Lister> Ranked<'a, L> {
+    pub(super) fn new(name: &'static str, lister: L, inputs: &Inputs<'a>) -> Result<Self, SourceError> {
+        let fill = (inputs.settings.compat == Compat::FlagEmbedding)
+            .then(|| Drawn::new(name, Everything(inputs.corpus.len()), inputs));
+        let (corpus, selector) = (inputs.corpus, Selector::new(name, inputs));
+        Ok(Self { name, lister, corpus, selector, windows: Windows::of(inputs)?, fill })
+    }
+
+    /// Last rank looked at.
+    pub(super) fn depth(&self) -> usize {
+        self.windows.depth()
+    }
+
+    /// What the filters say of each task's candidates.
+    pub(super) fn judged(&self, tasks: &[Task]) -> Result<Vec<OfTask>, SourceError> {
+        let lists = self.lister.lists(tasks, self.depth())?;
+        let scored = self.selector.settings().has_margin() || self.lister.weighs();
+        tasks
+            .par_iter()
+            .zip(lists)
+            .map(|(task, list)| {
+                let positives = if scored { self.lister.positives(task)? } else { Vec::new() };
+                let judged = self.selector.judge(task, self.found(task, list)?, &positives);
+                Ok((judged, positives))
+            })
+            .collect()
+    }
+
+    /// The passages of the window, with texts.
+    fn found(&self, task: &Task, list: Vec<Listed>) -> Result<Vec<Found>, SourceError> {
+        self.windows
+            .cut(list, |listed| &listed.doc)
+            .map(|(rank, listed)| {
+                let document = self.corpus.get(listed.doc.as_str())?.ok_or_else(|| {
+                    let found = format!("unknown passage {}", listed.doc);
+                    let fault = Fault::new(Path::new(self.name), "passages of this corpus", found);
+                    crate::data::Error::from(fault.hint("was the ranking made from another collection?"))
+                })?;
                 let candidate = Candidate {
-                    query: query.clone(),
-                    passage: Passage::Corpus(hit.doc.clone()),
+                    query: task.query.id.clone(),
+                    passage: Passage::Corpus(listed.doc),
                     text: None,
                     source: self.name.to_owned(),
                     rank,
-                    scores: (self.score)(hit.score),
-                    provenance: serde_json::Value::Null,
+                    scores: listed.scores,
+                    provenance: listed.note,
                 };
-                Ok((candidate, document.map_err(crate::data::Error::from)?.content()))
+                Ok(Found { candidate, text: document.content(), score: listed.score })
             })
             .collect()
     }
 }
 
-impl NegativeSource for Ranked<'_> {
+impl<L: Lister> NegativeSource for Ranked<'_, L> {
     fn propose(&mut self, tasks: &[Task], sink: &mut dyn Sink) -> Result<(), SourceError> {
-        let depth = self.selector.settings().range_max as usize;
         for tasks in tasks.chunks(BATCH) {
-            let queries: Vec<Query> = tasks.iter().map(|task| task.query.clone()).collect();
-            let run = self.searcher.search(&queries, depth)?;
-            for task in tasks {
-                let found = self.candidates(&task.query.id, run.get(task.query.id.as_str()))?;
-                let kept = self.selector.judge(task, found);
-                self.selector.propose(task, kept, sink)?;
+            for (task, (mut judged, positives)) in tasks.iter().zip(self.judged(tasks)?) {
+                if let Some(fill) = &self.fill {
+                    fill.fill_up(task, &mut judged, (&self.selector, self.windows.depth()))?;
+                }
+                let weight = |score| self.lister.weight(score, &positives).unwrap_or(0.0);
+                let draw = if self.lister.weighs() { Draw::Weights(&weight) } else { Draw::Settings };
+                self.selector.propose(task, judged, &draw, sink)?;
             }
         }
         Ok(())

@@ -1,49 +1,13 @@
-//! From what a source found to what it proposes: filters, the number asked for, and the account of
-//! what was dropped and who got too few.
+//! From what a source found to what it proposes: filters, the draw, the number asked for, and the account of what
+//! was dropped and who got too few.
 
-use super::{Sink, SourceError, Task};
-use crate::data::{Candidate, QueryId};
-use crate::filter::{Case, Filters, Proposed, Waterfall};
+use super::draws::{Draws, weighted};
+use super::ledger::Taken;
+use super::{Compat, Entry, Inputs, MiningSettings, Sampling, Sink, SourceError, Task};
+use crate::data::{Candidate, QueryId, Seed};
+use crate::filter::{Case, Filters, Proposed, Verdict, Waterfall};
 use serde::{Deserialize, Serialize};
-
-/// Which ranks of a source are proposed, and how many; keys as in sentence-transformers'
-/// `mine_hard_negatives`, except that ranges are raw ranks: what filters drop still takes its rank.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MiningSettings {
-    /// Best passages skipped, 0 and up, default 0. Lower lets in more false negatives (relevant but
-    /// not judged), higher gives easier negatives. Not used by `random`.
-    pub range_min: u32,
-    /// Last rank looked at, from 1, above `range_min`, default 100. Lower runs short of passages, higher
-    /// gives easier negatives once the best are dropped. Not used by `random`.
-    pub range_max: u32,
-    /// Negatives per query, 1 and up, default 3. Lower gives a weaker signal per query, higher makes
-    /// training dearer and takes worse-ranked passages.
-    pub num_negatives: u32,
-}
-
-impl Default for MiningSettings {
-    fn default() -> Self {
-        Self { range_min: 0, range_max: 100, num_negatives: 3 }
-    }
-}
-
-impl MiningSettings {
-    /// Checks the ranges.
-    ///
-    /// # Errors
-    /// [`SourceError::Setting`] with the first key that is outside.
-    pub fn check(&self) -> Result<(), SourceError> {
-        let refuse = |key, expected, found: u32| Err(SourceError::Setting { key, expected, found: found.to_string() });
-        if self.num_negatives == 0 {
-            return refuse("num_negatives", "a number from 1".to_owned(), 0);
-        }
-        if self.range_max <= self.range_min {
-            return refuse("range_max", format!("a rank above range_min = {}", self.range_min), self.range_max);
-        }
-        Ok(())
-    }
-}
+use std::collections::BTreeSet;
 
 /// What a source did besides proposing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,18 +36,40 @@ pub struct Short {
 
 /// Judges and counts for a source.
 pub(super) struct Selector<'a> {
+    name: &'static str,
     filters: &'a Filters,
     settings: MiningSettings,
+    seed: Seed,
     report: Report,
 }
 
-/// A candidate with its text.
-pub(super) type WithText = (Candidate, String);
+/// A passage that a source found.
+pub(super) struct Found {
+    pub(super) candidate: Candidate,
+    pub(super) text: String,
+    /// The source's own score.
+    pub(super) score: Option<f32>,
+}
+
+/// The same after the filters.
+pub(super) struct Judged {
+    pub(super) candidate: Candidate,
+    pub(super) score: Option<f32>,
+    pub(super) verdict: Verdict,
+}
+
+/// How those that are kept are drawn.
+pub(super) enum Draw<'d> {
+    /// As the settings say.
+    Settings,
+    /// In proportion to weights, whose logarithms these are by the source's score.
+    Weights(&'d dyn Fn(f32) -> f64),
+}
 
 impl<'a> Selector<'a> {
-    pub(super) fn new(filters: &'a Filters, settings: MiningSettings) -> Self {
-        let report = Report { waterfall: filters.waterfall(), ..Report::default() };
-        Self { filters, settings, report }
+    pub(super) fn new(name: &'static str, inputs: &Inputs<'a>) -> Self {
+        let report = Report { waterfall: inputs.filters.waterfall(), ..Report::default() };
+        Self { name, filters: inputs.filters, settings: inputs.settings, seed: inputs.seed, report }
     }
 
     pub(super) fn settings(&self) -> &MiningSettings {
@@ -94,33 +80,48 @@ impl<'a> Selector<'a> {
         self.report.clone()
     }
 
-    /// Those of `found` that no filter drops, in order.
-    pub(super) fn judge(&mut self, task: &Task, found: Vec<WithText>) -> Vec<Candidate> {
-        let candidates: Vec<Proposed> = found.iter().map(|(candidate, text)| Proposed { candidate, text }).collect();
-        let verdicts =
-            self.filters.judge(&Case { query: &task.query, positives: &task.positives, candidates: &candidates });
-        let mut kept = Vec::with_capacity(found.len());
-        for ((candidate, _), verdict) in found.into_iter().zip(verdicts) {
-            self.report.waterfall.count(&verdict);
-            if verdict.keeps() {
-                kept.push(candidate);
-            }
-        }
-        kept
+    /// What the filters say of `found`; `positives` are the scores of the task's, where margins need them.
+    pub(super) fn judge(&self, task: &Task, found: Vec<Found>, positives: &[f32]) -> Vec<Judged> {
+        let candidates: Vec<Proposed> = found
+            .iter()
+            .map(|found| Proposed { score: found.score, ..Proposed::new(&found.candidate, &found.text) })
+            .collect();
+        let case = Case { positive_scores: positives, ..Case::new(&task.query, &task.positives, &candidates) };
+        let verdicts = self.filters.judge(&case);
+        found
+            .into_iter()
+            .zip(verdicts)
+            .map(|(Found { candidate, score, .. }, verdict)| Judged { candidate, score, verdict })
+            .collect()
     }
 
-    /// Hands over the first of `kept`, as many as asked for, and notes a shortfall.
+    /// Hands over all of `judged`, as many of the kept ones as asked for as proposed, and notes a shortfall.
     pub(super) fn propose(
         &mut self,
         task: &Task,
-        kept: Vec<Candidate>,
+        judged: Vec<Judged>,
+        draw: &Draw<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), SourceError> {
-        let asked = self.settings.num_negatives;
-        let mut found = 0;
-        for candidate in kept.into_iter().take(asked as usize) {
-            sink.accept(candidate)?;
-            found += 1;
+        let taken = self.take(task, &judged, draw);
+        self.hand_over(task, judged, &taken, sink)
+    }
+
+    /// As [`Selector::propose`], of candidates whose draw was made: `taken` are their places.
+    pub(super) fn hand_over(
+        &mut self,
+        task: &Task,
+        judged: Vec<Judged>,
+        taken: &BTreeSet<usize>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), SourceError> {
+        let (asked, mut found) = (self.settings.num_negatives, 0);
+        for (place, Judged { candidate, verdict, .. }) in judged.into_iter().enumerate() {
+            self.report.waterfall.count(&verdict);
+            let is_taken = taken.contains(&place);
+            found += u32::from(is_taken);
+            let fate = Entry::fate_of(&verdict, if is_taken { Taken::Yes } else { Taken::No });
+            sink.accept(Entry { candidate, verdict, fate })?;
         }
         self.report.queries += 1;
         self.report.proposed += u64::from(found);
@@ -128,5 +129,39 @@ impl<'a> Selector<'a> {
             self.report.short.push(Short { query: task.query.id.clone(), asked, found });
         }
         Ok(())
+    }
+
+    /// Places of those that are proposed.
+    fn take(&self, task: &Task, judged: &[Judged], draw: &Draw<'_>) -> BTreeSet<usize> {
+        let settings = &self.settings;
+        let kept = (0..judged.len()).filter(|&place| judged[place].verdict.keeps());
+        let kept: Vec<usize> = match settings.compat {
+            Compat::SentenceTransformers => {
+                kept.take(settings.range_max as usize).skip(settings.range_min as usize).collect()
+            }
+            _ => kept.collect(),
+        };
+        let asked = settings.num_negatives as usize;
+        let stream = || self.seed.stream(&format!("negatives/{}/draw/{}", self.name, task.query.id));
+        let score = |place: &usize| judged[*place].score.unwrap_or(0.0);
+        let sampling = match settings.compat {
+            Compat::FlagEmbedding => Sampling::Random,
+            _ => settings.sampling,
+        };
+        match (draw, sampling) {
+            (Draw::Weights(weight), _) => {
+                let weights: Vec<f64> = kept.iter().map(|place| weight(score(place))).collect();
+                weighted(&weights, asked, &mut stream()).into_iter().map(|place| kept[place]).collect()
+            }
+            (Draw::Settings, Sampling::Top) => kept.into_iter().take(asked).collect(),
+            (Draw::Settings, Sampling::Random) => {
+                Draws::new(kept.len(), stream()).take(asked).map(|place| kept[place]).collect()
+            }
+            (Draw::Settings, Sampling::Softmax) => {
+                let temperature = f64::from(settings.temperature);
+                let weights: Vec<f64> = kept.iter().map(|place| f64::from(score(place)) / temperature).collect();
+                weighted(&weights, asked, &mut stream()).into_iter().map(|place| kept[place]).collect()
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The shape every source of negatives has.
 
-use super::Report;
+use super::{Entry, Fate, Report};
 use crate::data::{self, Candidate, Collection, Document, Fault, Qrels, Query};
 use crate::retrieve;
 use std::path::Path;
@@ -45,16 +45,27 @@ impl Task {
 
 /// Where candidates go, one by one, so that sources stream.
 pub trait Sink {
-    /// Takes one candidate.
+    /// Takes one candidate that was judged, proposed or not: a query's come in the order of its source.
     ///
     /// # Errors
     /// When it cannot be kept; the source then stops.
-    fn accept(&mut self, candidate: Candidate) -> data::Result<()>;
+    fn accept(&mut self, entry: Entry) -> data::Result<()>;
 }
 
+/// Keeps those that are proposed.
 impl Sink for Vec<Candidate> {
-    fn accept(&mut self, candidate: Candidate) -> data::Result<()> {
-        self.push(candidate);
+    fn accept(&mut self, entry: Entry) -> data::Result<()> {
+        if entry.fate == Fate::Proposed {
+            self.push(entry.candidate);
+        }
+        Ok(())
+    }
+}
+
+/// Keeps all.
+impl Sink for Vec<Entry> {
+    fn accept(&mut self, entry: Entry) -> data::Result<()> {
+        self.push(entry);
         Ok(())
     }
 }
@@ -86,9 +97,9 @@ pub enum SourceError {
         /// Those there are.
         known: String,
     },
-    /// A source over a ranking was asked for without one.
-    #[error("the source {0} needs a searcher, and none was given")]
-    NoSearcher(&'static str),
+    /// A source was asked for without what it works on.
+    #[error("the source {0} needs {1}, and none was given")]
+    Missing(&'static str, &'static str),
 }
 
 /// A source of negatives.

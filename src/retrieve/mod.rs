@@ -6,16 +6,20 @@
 pub mod bm25;
 pub mod dense;
 pub mod exact;
+pub mod fusion;
 #[cfg(feature = "hnsw")]
 pub mod hnsw;
 pub mod order;
+pub mod ranker;
 pub mod recall;
 
 pub use bm25::{Bm25, Bm25Settings, LengthRule, TitleRule};
 pub use dense::{Dense, DenseIndex, Similarity};
 pub use exact::Exact;
+pub use fusion::Fusion;
 #[cfg(feature = "hnsw")]
 pub use hnsw::{Hnsw, HnswSettings};
+pub use ranker::{DenseRanker, Ranker, passage_as_query};
 pub use recall::recall;
 
 use crate::data::{self, IdTable, Query, QueryId, Run};

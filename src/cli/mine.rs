@@ -1,0 +1,345 @@
+//! `nearmiss mine`: candidates from the corpus, by one source or several, and the ledger of all that were judged.
+
+use super::arguments::Data;
+use super::bm25::Bm25Arguments;
+use super::commands::{dense_settings, open_encoder};
+use crate::data::{Candidate, Provenance, QueryId, Seed, atomic, jsonl};
+use crate::experiment::mining::{self, MineStage, Mined};
+use crate::experiment::recipe::DenseChoice;
+use crate::experiment::stages::Workplace;
+use crate::filter::{Bar, FilterSettings, Preset, Waterfall};
+use crate::negatives::{Compat, Entry, Fate, MiningSettings, Sampling, SimAns, SimAnsFormula, Task};
+use crate::retrieve::Fusion;
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct Mine {
+    #[command(flatten)]
+    pub data: Data,
+    /// Sources, several at once with commas, each with its own number per query if one is given: bm25=10,dense=5,random.
+    /// Known: random, random-length, other-positives, bm25, dense, fusion, run, neighbours-bm25, neighbours-dense,
+    /// simans, star.
+    #[arg(long, required = true, value_delimiter = ',', value_name = "NAME[=COUNT]")]
+    pub source: Vec<Quota>,
+    /// Encoder folder or name, for sources over vectors.
+    #[arg(long, value_name = "DIR")]
+    pub encoder: Option<PathBuf>,
+    /// TREC run for the source `run`.
+    #[arg(long, value_name = "FILE.trec")]
+    pub run: Option<PathBuf>,
+    /// Compare every passage instead of walking a graph.
+    #[arg(long)]
+    pub exact: bool,
+    /// Negatives per query and source; beside sources with a number of their own, the most per query in all.
+    /// [default: 3]
+    #[arg(long)]
+    pub num_negatives: Option<u32>,
+    /// Best ranks skipped. [default: 0; with --compat flagembedding 10]
+    #[arg(long)]
+    pub range_min: Option<u32>,
+    /// Last rank looked at. [default: 100; with --compat as that tool has it]
+    #[arg(long)]
+    pub range_max: Option<u32>,
+    /// Which of those kept are taken: the best, any, or by the softmax of their scores.
+    #[arg(long, value_enum, default_value = "top")]
+    pub sampling: SamplingName,
+    /// Of softmax sampling, in the unit of the score.
+    #[arg(long, default_value_t = MiningSettings::default().temperature)]
+    pub temperature: f32,
+    /// Highest score taken, in the unit of the source's.
+    #[arg(long, allow_negative_numbers = true)]
+    pub max_score: Option<f32>,
+    /// Lowest score taken.
+    #[arg(long, allow_negative_numbers = true)]
+    pub min_score: Option<f32>,
+    /// Taken ones score so much below the positive.
+    #[arg(long)]
+    pub absolute_margin: Option<f32>,
+    /// The same as a share of the positive's score.
+    #[arg(long)]
+    pub relative_margin: Option<f32>,
+    /// A margin by NV-Retriever's name: topk-percpos-0.95 or topk-marginpos-0.05.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["absolute_margin", "relative_margin"])]
+    pub preset: Option<Preset>,
+    /// Which of several positives margins are measured from.
+    #[arg(long, value_enum, default_value = "lowest")]
+    pub bar: BarName,
+    /// Make the selection of another tool from the same scores.
+    #[arg(long, value_enum)]
+    pub compat: Option<CompatName>,
+    /// How fusion joins two rankings: rrf, or the weight of BM25's scores from 0 to 1.
+    #[arg(long, default_value = "rrf", value_name = "rrf|WEIGHT", value_parser = fusion)]
+    pub fusion: Fusion,
+    /// `SimANS`: paper, paper:A:B with its a and b, or released.
+    #[arg(long, default_value = "paper", value_name = "FORMULA", value_parser = simans)]
+    pub simans: SimAns,
+    /// How far lengths of random-length are from the positives', as a share.
+    #[arg(long, default_value_t = MiningSettings::default().length_band)]
+    pub length_band: f32,
+    /// Seed of all draws.
+    #[arg(long, default_value_t = Seed(1))]
+    pub seed: Seed,
+    #[command(flatten)]
+    pub bm25: Bm25Arguments,
+    /// The candidates to write; the ledger stands beside them as FILE.ledger.jsonl.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub out: PathBuf,
+}
+
+/// A source and how many of its negatives a query gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Quota {
+    source: String,
+    count: Option<u32>,
+}
+
+impl std::str::FromStr for Quota {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (source, count) = match text.split_once('=') {
+            None => (text, None),
+            Some((source, count)) => {
+                let count = count.parse().ok().filter(|&count| count > 0);
+                (source, Some(count.ok_or_else(|| format!("expected a number from 1 after =, found {text:?}"))?))
+            }
+        };
+        crate::negatives::named(source).map_err(|error| error.to_string())?;
+        Ok(Self { source: source.to_owned(), count })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SamplingName {
+    Top,
+    Random,
+    Softmax,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum BarName {
+    Lowest,
+    Highest,
+    Mean,
+}
+
+impl From<BarName> for Bar {
+    fn from(name: BarName) -> Self {
+        match name {
+            BarName::Lowest => Self::Lowest,
+            BarName::Highest => Self::Highest,
+            BarName::Mean => Self::Mean,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CompatName {
+    SentenceTransformers,
+    #[value(name = "flagembedding")]
+    FlagEmbedding,
+}
+
+fn fusion(text: &str) -> Result<Fusion, String> {
+    match (text, text.parse::<f32>()) {
+        ("rrf", _) => Ok(Fusion::default()),
+        (_, Ok(first)) if (0.0..=1.0).contains(&first) => Ok(Fusion::Weighted { first }),
+        _ => Err("expected rrf or a weight from 0 to 1".to_owned()),
+    }
+}
+
+fn simans(text: &str) -> Result<SimAns, String> {
+    let paper = SimAns::default();
+    let parts: Vec<&str> = text.split(':').collect();
+    match parts[..] {
+        ["paper"] => Ok(paper),
+        ["released"] => Ok(SimAns { formula: SimAnsFormula::Released, ..paper }),
+        ["paper", a, b] => match (a.parse(), b.parse()) {
+            (Ok(a), Ok(b)) => Ok(SimAns { a, b, ..paper }),
+            _ => Err("expected numbers in paper:A:B".to_owned()),
+        },
+        _ => Err("expected paper, paper:A:B or released".to_owned()),
+    }
+}
+
+impl Mine {
+    /// The settings of a source with `quota`.
+    fn settings(&self, quota: Option<u32>, most_positives: u32) -> MiningSettings {
+        let compat = match self.compat {
+            None => Compat::Nearmiss,
+            Some(CompatName::SentenceTransformers) => Compat::SentenceTransformers,
+            Some(CompatName::FlagEmbedding) => Compat::FlagEmbedding,
+        };
+        let flag = compat == Compat::FlagEmbedding;
+        let num_negatives = quota.or(self.num_negatives).unwrap_or(if flag { 15 } else { 3 });
+        let range_min = self.range_min.unwrap_or(if flag { 10 } else { 0 });
+        let margins = FilterSettings {
+            absolute_margin: self.absolute_margin,
+            relative_margin: self.relative_margin,
+            ..FilterSettings::default()
+        };
+        let margins = self.preset.map_or(margins, |preset| margins.with(preset));
+        let range_max = self.range_max.unwrap_or_else(|| match compat {
+            Compat::Nearmiss => 100,
+            Compat::FlagEmbedding => 210,
+            // Its own default: ten times as many where some may be skipped.
+            Compat::SentenceTransformers => {
+                let skips = margins.absolute_margin.or(margins.relative_margin).or(self.max_score).is_some();
+                range_min + num_negatives * if skips { 10 } else { 1 } + most_positives
+            }
+        });
+        MiningSettings {
+            range_min,
+            range_max,
+            num_negatives,
+            sampling: match self.sampling {
+                SamplingName::Top => Sampling::Top,
+                SamplingName::Random => Sampling::Random,
+                SamplingName::Softmax => Sampling::Softmax,
+            },
+            temperature: self.temperature,
+            max_score: self.max_score,
+            min_score: self.min_score,
+            absolute_margin: margins.absolute_margin,
+            relative_margin: margins.relative_margin,
+            bar: self.bar.into(),
+            compat,
+            fusion: self.fusion,
+            simans: self.simans,
+            length_band: self.length_band,
+        }
+    }
+}
+
+/// Mines from every source, and writes candidates, ledger and provenance.
+pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
+    let collection = work.collection(&arguments.data.data)?;
+    let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
+    let encoder = open_encoder(work, arguments.encoder.as_deref())?;
+    let most_positives = tasks.iter().map(|task| task.positives.len()).max().unwrap_or(0);
+    let index = if arguments.exact { DenseChoice::Exact } else { DenseChoice::default() };
+    let (mut all, mut ledgers): (Vec<Candidate>, Vec<PathBuf>) = (Vec::new(), Vec::new());
+    let (mut reports, mut settings) = (serde_json::Map::new(), serde_json::Map::new());
+    for Quota { source, count } in &arguments.source {
+        let how = MineStage {
+            source: source.clone(),
+            mine: arguments.settings(*count, u32::try_from(most_positives).unwrap_or(u32::MAX)),
+            bm25: arguments.bm25.settings(),
+            dense: dense_settings(index),
+            seed: arguments.seed,
+            run: arguments.run.clone(),
+        };
+        let mined = mining::mine(work, &collection, &tasks, encoder.as_ref(), &how)?;
+        work.watch.note(&told(source, &mined));
+        reports.insert(source.clone(), serde_json::to_value(&mined.counts)?);
+        settings.insert(source.clone(), serde_json::to_value(how.mine)?);
+        ledgers.push(mined.stored.file("ledger.jsonl"));
+        all.extend(mined.candidates);
+    }
+    let has_quota = arguments.source.iter().any(|quota| quota.count.is_some());
+    let ledger = ledger_beside(&arguments.out);
+    if let (true, Some(total)) = (has_quota, arguments.num_negatives) {
+        let before = all.len();
+        all = within(all, total as usize);
+        work.watch.note(&format!("{} of {before} candidates within {total} a query", all.len()));
+        cut(&ledgers, &all, &ledger)?;
+    } else {
+        join(&ledgers, &ledger)?;
+    }
+    jsonl::write(&arguments.out, &all)?;
+    let mut provenance = Provenance::new("mine", json!({"sources": settings, "total": arguments.num_negatives.filter(|_| has_quota), "seed": arguments.seed, "split": arguments.data.split, "bm25": arguments.bm25.settings(), "exact": arguments.exact, "precision": work.precision}))
+        .input("corpus", collection.corpus_digest()?)
+        .input("split", collection.split_digest(&arguments.data.split)?);
+    if let Some(encoder) = encoder {
+        provenance = provenance.input("encoder", encoder.digest);
+    }
+    if let Some(run) = &arguments.run {
+        provenance = provenance.input("run", crate::data::Digest::of_file(run)?);
+    }
+    provenance.counts = reports.into();
+    provenance.write_beside(&arguments.out)?;
+    work.watch.note(&format!("{}: {} candidates; ledger: {}", arguments.out.display(), all.len(), ledger.display()));
+    Ok(())
+}
+
+fn told(source: &str, mined: &Mined) -> String {
+    let (report, recall) = (&mined.counts.report, mined.counts.recall);
+    let recall =
+        recall.map_or(String::new(), |r| format!("; HNSW finds {r:.4} of what exact search finds (recall@100)"));
+    format!(
+        "{source}: {} candidates for {} queries, {} got fewer than asked{recall}\n{}",
+        report.proposed,
+        report.queries,
+        report.short.len(),
+        waterfall(&report.waterfall)
+    )
+}
+
+/// The waterfall as a table: rule, candidates that came to it, dropped, share of those that came.
+pub(super) fn waterfall(waterfall: &Waterfall) -> String {
+    let mut text = format!("  {:16} {:>9} {:>9} {:>7}\n", "rule", "seen", "dropped", "share");
+    for ((rule, seen, dropped, share), line) in waterfall.steps().into_iter().zip(&waterfall.dropped) {
+        let marked = if line.marked > 0 { format!("  {} marked", line.marked) } else { String::new() };
+        text.push_str(&format!("  {rule:16} {seen:>9} {dropped:>9} {share:>6.2}%{marked}\n"));
+    }
+    text.push_str(&format!("  {:16} {:>9}", "kept", waterfall.kept));
+    text
+}
+
+/// At most `total` candidates a query: the best of each source in turn, sources in the order they came, passages once.
+fn within(candidates: Vec<Candidate>, total: usize) -> Vec<Candidate> {
+    let mut queries: HashMap<QueryId, BTreeMap<usize, Vec<usize>>> = HashMap::new();
+    let mut sources: Vec<String> = Vec::new();
+    for (place, candidate) in candidates.iter().enumerate() {
+        let source = sources.iter().position(|source| *source == candidate.source).unwrap_or_else(|| {
+            sources.push(candidate.source.clone());
+            sources.len() - 1
+        });
+        queries.entry(candidate.query.clone()).or_default().entry(source).or_default().push(place);
+    }
+    let mut taken = vec![false; candidates.len()];
+    for lists in queries.values() {
+        let longest = lists.values().map(Vec::len).max().unwrap_or(0);
+        let in_turn = (0..longest).flat_map(|round| lists.values().filter_map(move |list| list.get(round)));
+        let mut passages = HashSet::new();
+        in_turn
+            .filter(|&&place| passages.insert(&candidates[place].passage))
+            .take(total)
+            .for_each(|&place| taken[place] = true);
+    }
+    candidates.into_iter().zip(taken).filter_map(|(candidate, taken)| taken.then_some(candidate)).collect()
+}
+
+/// `candidates.jsonl` to `candidates.ledger.jsonl`.
+pub(super) fn ledger_beside(path: &Path) -> PathBuf {
+    path.with_extension("ledger.jsonl")
+}
+
+/// Writes the ledgers one behind the other; proposed ones that are not of `all` become spare.
+fn cut(ledgers: &[PathBuf], all: &[Candidate], to: &Path) -> Result<()> {
+    let taken: HashSet<_> = all.iter().map(|one| (&one.query, &one.source, &one.passage)).collect();
+    let mut entries: Vec<Entry> = Vec::new();
+    for part in ledgers.iter().filter(|part| part.is_file()) {
+        entries.extend(jsonl::read::<Entry>(part)?);
+    }
+    for Entry { candidate, fate, .. } in &mut entries {
+        if *fate == Fate::Proposed && !taken.contains(&(&candidate.query, &candidate.source, &candidate.passage)) {
+            *fate = Fate::Spare;
+        }
+    }
+    Ok(jsonl::write(to, &entries)?)
+}
+
+/// Writes the files that are there one behind the other; the store of an older version has no ledgers.
+fn join(parts: &[PathBuf], to: &Path) -> Result<()> {
+    atomic::write_file(to, |out| {
+        for part in parts.iter().filter(|part| part.is_file()) {
+            let mut file = std::fs::File::open(part).with_context(|| format!("cannot read {}", part.display()))?;
+            std::io::copy(&mut file, out).with_context(|| format!("cannot write {}", to.display()))?;
+        }
+        Ok::<(), anyhow::Error>(())
+    })
+}

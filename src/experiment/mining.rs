@@ -1,0 +1,216 @@
+//! The stage that mines: what a source needs is made or found, its candidates and its ledger stream to disk.
+
+use super::recipe::DenseChoice;
+use super::stages::{DenseSettings, OpenEncoder, Texts, Workplace, bm25, counts_of, embed, embed_corpus, to_json};
+use super::{ExperimentError, Result};
+use crate::data::store::Stored;
+use crate::data::{Candidate, Collection, Digest, Error, Provenance, Query, Run, Seed, atomic, jsonl};
+use crate::encode::{Role, Vectors};
+use crate::filter::Filters;
+use crate::negatives::{self, Compat, Entry, Fate, Inputs, MiningSettings, Needs, Report, Sampling, Sink, Task};
+use crate::retrieve::{Bm25, Bm25Settings, DenseIndex, DenseRanker, Exact, Ranker, Searcher, passage_as_query};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How mined candidates are found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MineStage {
+    /// Row of the source table.
+    pub source: String,
+    /// Ranks and numbers.
+    pub mine: MiningSettings,
+    /// BM25's parameters.
+    pub bm25: Bm25Settings,
+    /// Dense search.
+    pub dense: DenseSettings,
+    /// Seed of random draws.
+    pub seed: Seed,
+    /// The TREC run that the source `run` takes.
+    pub run: Option<PathBuf>,
+}
+
+/// What a stage that proposes candidates made.
+pub struct Mined {
+    /// The candidates, by task, best first.
+    pub candidates: Vec<Candidate>,
+    /// Where they are stored: `candidates.jsonl`, and `ledger.jsonl` with all that were judged.
+    pub stored: Stored,
+    /// What was counted: drops by rule, short queries, recall of the index.
+    pub counts: MineCounts,
+}
+
+/// What mining counted.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct MineCounts {
+    /// Drops and shortages.
+    pub report: Report,
+    /// Recall at 100 of the index used, against exact search; nothing for exact and other sources.
+    pub recall: Option<f64>,
+}
+
+/// Mines candidates for `tasks` from one source.
+///
+/// # Errors
+/// [`ExperimentError::Source`], [`ExperimentError::Encode`], or a stop.
+pub fn mine(
+    work: &Workplace<'_>,
+    collection: &Collection,
+    tasks: &[Task],
+    encoder: Option<&OpenEncoder>,
+    how: &MineStage,
+) -> Result<Mined> {
+    let row = negatives::named(&how.source)?;
+    how.mine.check()?;
+    let encoder = if row.needs(Needs::Vectors) || row.needs(Needs::Neighbours) {
+        Some(encoder.ok_or(ExperimentError::NeedsEncoder(row.name))?)
+    } else {
+        None
+    };
+    let mut stage = Provenance::new("mine", key_settings(work, row, how))
+        .input("corpus", collection.corpus_digest()?)
+        .input("tasks", digest_of_tasks(tasks));
+    if let Some(encoder) = encoder {
+        stage = stage.input("encoder", encoder.digest.clone());
+    }
+    let run = match (&how.run, row.needs(Needs::Run)) {
+        (Some(path), true) => {
+            stage = stage.input("run", Digest::of_file(path)?);
+            Some(Run::read_trec(path)?)
+        }
+        _ => None,
+    };
+    let stored = work.store.get_or_make(stage, |folder, provenance| {
+        let words = row.needs(Needs::Words).then(|| bm25(work, collection, &how.bm25)).transpose()?;
+        let vectors =
+            encoder.map(|encoder| vectors(work, encoder, collection, (tasks, row), &how.dense)).transpose()?;
+        let (vectors, recall) = vectors.map_or((None, None), |(ranker, recall)| (Some(ranker), recall));
+        let filters = Filters::new(&how.mine.filters());
+        let mut source = row.make(Inputs {
+            corpus: &collection.corpus,
+            tasks,
+            filters: &filters,
+            settings: how.mine,
+            seed: how.seed,
+            words: words.as_ref().map(|index: &Bm25| index as &dyn Ranker),
+            vectors: vectors.as_ref().map(|ranker| ranker as &dyn Ranker),
+            run: run.as_ref(),
+        })?;
+        work.watch.begin(&format!("mine {}", how.source), tasks.len() as u64, "queries");
+        let (candidates, ledger) = (folder.join("candidates.jsonl"), folder.join("ledger.jsonl"));
+        atomic::write_file(&candidates, |candidates_out| {
+            atomic::write_file(&ledger, |ledger_out| {
+                let mut sink = Files { candidates: (candidates_out, &candidates), ledger: (ledger_out, &ledger) };
+                for part in tasks.chunks(256) {
+                    work.watch.check()?;
+                    source.propose(part, &mut sink)?;
+                    work.watch.advance(part.len() as u64);
+                }
+                Ok::<(), ExperimentError>(())
+            })
+        })?;
+        work.watch.end();
+        provenance.counts = to_json(&MineCounts { report: source.report(), recall })?;
+        Ok::<(), ExperimentError>(())
+    })?;
+    let candidates = jsonl::read(&stored.file("candidates.jsonl"))?;
+    let counts = serde_json::from_value(counts_of(&stored)?).unwrap_or_default();
+    Ok(Mined { candidates, stored, counts })
+}
+
+/// The settings that decide what a source proposes; those that do not touch it are no part of its key.
+fn key_settings(work: &Workplace<'_>, row: &negatives::Source, how: &MineStage) -> serde_json::Value {
+    let mut own = serde_json::Map::new();
+    if row.needs(Needs::Vectors) || row.needs(Needs::Neighbours) {
+        own.insert("dense".to_owned(), json!(how.dense));
+        own.insert("precision".to_owned(), json!(work.precision));
+    }
+    if row.needs(Needs::Words) {
+        own.insert("bm25".to_owned(), json!(how.bm25));
+    }
+    let draws = row.needs.is_empty() || ["simans", "star"].contains(&row.name);
+    if draws || how.mine.sampling != Sampling::Top || how.mine.compat == Compat::FlagEmbedding {
+        own.insert("seed".to_owned(), json!(how.seed));
+    }
+    json!({"source": how.source, "mine": how.mine, "filters": ["judged_positive", "same_text"], "own": own})
+}
+
+/// The encoder's ranking for the tasks' queries and, for a source that asks for it, with their positives as queries;
+/// for HNSW also its recall at 100 against exact search over at most 200 of the queries.
+fn vectors(
+    work: &Workplace<'_>,
+    encoder: &OpenEncoder,
+    collection: &Collection,
+    (tasks, row): (&[Task], &negatives::Source),
+    settings: &DenseSettings,
+) -> Result<(DenseRanker, Option<f64>)> {
+    let passages = embed_corpus(work, encoder, collection)?;
+    let texts = tasks.iter().map(|task| task.query.text.clone()).collect();
+    let asked = embed(work, encoder, &Texts { name: "training queries", role: Role::Query, texts })?;
+    let mut ids: Vec<_> = tasks.iter().map(|task| task.query.id.clone()).collect();
+    let mut queries = asked;
+    if row.needs(Needs::Neighbours) {
+        let positives: BTreeMap<_, _> = tasks
+            .iter()
+            .flat_map(|task| &task.positives)
+            .filter_map(|document| Some((passage_as_query(&document.id), collection.corpus.row(document.id.as_str())?)))
+            .collect();
+        let mut values = queries.values().to_vec();
+        for &row in positives.values() {
+            values.extend_from_slice(passages.row(row));
+        }
+        queries = Arc::new(Vectors::new(passages.dimension(), values));
+        ids.extend(positives.into_keys());
+    }
+    let (table, similarity) = (collection.corpus.ids(), encoder.similarity());
+    let exact = || Exact::new(table.clone(), passages.clone(), similarity).map(DenseIndex::Exact);
+    let ranker =
+        |index| DenseRanker::new(index, similarity, (table.clone(), passages.clone()), (&ids, queries.clone()));
+    match settings.index {
+        DenseChoice::Exact => Ok((ranker(exact()?)?, None)),
+        #[cfg(feature = "hnsw")]
+        DenseChoice::Hnsw => {
+            let graph = crate::retrieve::Hnsw::build(table.clone(), &passages, similarity, &settings.hnsw)?;
+            let (graph, exact) = (ranker(DenseIndex::Hnsw(graph))?, ranker(exact()?)?);
+            let sample: Vec<Query> = tasks.iter().take(200).map(|task| task.query.clone()).collect();
+            let recall = crate::retrieve::recall(&graph.search(&sample, 100)?, &exact.search(&sample, 100)?);
+            Ok((graph, Some(recall)))
+        }
+    }
+}
+
+/// Streams candidates and ledger to their files.
+struct Files<'f> {
+    candidates: (&'f mut dyn Write, &'f Path),
+    ledger: (&'f mut dyn Write, &'f Path),
+}
+
+impl Sink for Files<'_> {
+    fn accept(&mut self, entry: Entry) -> crate::data::Result<()> {
+        if entry.fate == Fate::Proposed {
+            write_line(&mut self.candidates, &entry.candidate)?;
+        }
+        write_line(&mut self.ledger, &entry)
+    }
+}
+
+fn write_line((out, path): &mut (&mut dyn Write, &Path), record: &impl Serialize) -> crate::data::Result<()> {
+    serde_json::to_writer(&mut *out, record).map_err(|error| Error::io("write", path)(error.into()))?;
+    out.write_all(b"\n").map_err(Error::io("write", path))
+}
+
+/// Digest of queries and their positives, texts included.
+#[must_use]
+pub fn digest_of_tasks(tasks: &[Task]) -> Digest {
+    let mut text = String::new();
+    for task in tasks {
+        text.push_str(Digest::of_bytes(format!("{} {}", task.query.id, task.query.text).as_bytes()).short(32));
+        for positive in &task.positives {
+            text.push_str(Digest::of_bytes(format!("{} {}", positive.id, positive.content()).as_bytes()).short(32));
+        }
+    }
+    Digest::of_bytes(text.as_bytes())
+}

@@ -1,0 +1,144 @@
+//! The scores of candidates and positives by every measure at hand, in one pass: vectors come from the store, where
+//! they are kept by content, so that each text is encoded once.
+
+use super::Result;
+use super::stages::{OpenEncoder, Texts, Workplace, embed, embed_corpus};
+use crate::data::{Candidate, Collection, Document, Passage, Scores, WrittenId};
+use crate::encode::{Role, Vectors};
+use crate::negatives::Task;
+use crate::negatives::screen::{PassageVectors, by_task, text_of};
+use crate::retrieve::{Bm25, Ranker, Similarity};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Name of the source of positives.
+pub const JUDGED: &str = "judged";
+
+/// Vectors of queries, passages and what was written.
+pub struct Embedded {
+    similarity: Similarity,
+    queries: Arc<Vectors>,
+    passages: Arc<Vectors>,
+    written: (BTreeMap<WrittenId, usize>, Option<Arc<Vectors>>),
+}
+
+impl Embedded {
+    /// Those of the tasks' queries, the corpus, and the written ones of `candidates`.
+    ///
+    /// # Errors
+    /// [`super::ExperimentError::Encode`], or a stop.
+    pub fn new(
+        work: &Workplace<'_>,
+        encoder: &OpenEncoder,
+        collection: &Collection,
+        (tasks, candidates): (&[Task], &[Candidate]),
+    ) -> Result<Self> {
+        let passages = embed_corpus(work, encoder, collection)?;
+        let texts = tasks.iter().map(|task| task.query.text.clone()).collect();
+        let queries = embed(work, encoder, &Texts { name: "training queries", role: Role::Query, texts })?;
+        let own: BTreeMap<WrittenId, String> = candidates
+            .iter()
+            .filter_map(|candidate| match &candidate.passage {
+                Passage::Written(id) => Some((id.clone(), candidate.text.clone()?)),
+                Passage::Corpus(_) => None,
+            })
+            .collect();
+        let rows = own.keys().cloned().zip(0..).collect();
+        let texts: Vec<String> = own.into_values().collect();
+        let some = !texts.is_empty();
+        let written = Texts { name: "written passages", role: Role::Document, texts };
+        let vectors = if some { Some(embed(work, encoder, &written)?) } else { None };
+        Ok(Self { similarity: encoder.similarity(), queries, passages, written: (rows, vectors) })
+    }
+
+    /// The vector of a passage, where it is known.
+    fn passage(&self, collection: &Collection, passage: &Passage) -> Option<&[f32]> {
+        match passage {
+            Passage::Corpus(id) => Some(self.passages.row(collection.corpus.row(id.as_str())?)),
+            Passage::Written(id) => Some(self.written.1.as_ref()?.row(*self.written.0.get(id)?)),
+        }
+    }
+
+    /// Vectors of length 1 of the candidates and of the tasks' positives.
+    #[must_use]
+    pub fn unit_vectors(&self, collection: &Collection, tasks: &[Task], candidates: &[Candidate]) -> PassageVectors {
+        let positives =
+            tasks.iter().flat_map(|task| &task.positives).map(|document| Passage::Corpus(document.id.clone()));
+        let all = candidates.iter().map(|candidate| candidate.passage.clone()).chain(positives);
+        all.filter_map(|passage| Some((passage.clone(), unit(self.passage(collection, &passage)?)))).collect()
+    }
+}
+
+fn unit(vector: &[f32]) -> Vec<f32> {
+    let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
+    let scale = if norm > 0.0 { norm.recip() } else { 0.0 };
+    vector.iter().map(|v| v * scale).collect()
+}
+
+/// The same candidates with their scores, and the tasks' positives as candidates of the source [`JUDGED`]. Measures
+/// that are not given leave what was there.
+///
+/// # Errors
+/// [`super::ExperimentError::Data`] for a candidate of no task or passage.
+pub fn score(
+    collection: &Collection,
+    tasks: &[Task],
+    candidates: Vec<Candidate>,
+    (words, vectors): (Option<&Bm25>, Option<&Embedded>),
+) -> Result<(Vec<Candidate>, Vec<Candidate>)> {
+    let groups = by_task(tasks, candidates)?;
+    let scored: Vec<(Vec<Candidate>, Vec<Candidate>)> = tasks
+        .par_iter()
+        .zip(groups)
+        .enumerate()
+        .map(|(row, (task, group))| {
+            let fill = |mut candidate: Candidate| {
+                if let Some(index) = words {
+                    candidate.scores.bm25 = Some(by_words(index, task, &candidate, collection)?);
+                }
+                if let Some(all) = vectors
+                    && let Some(passage) = all.passage(collection, &candidate.passage)
+                {
+                    candidate.scores.cosine = Some(all.similarity.of(all.queries.row(row), passage));
+                }
+                Ok(candidate)
+            };
+            let candidates = group.into_iter().map(fill).collect::<Result<_>>()?;
+            let positives = judged(task).map(fill).collect::<Result<_>>()?;
+            Ok((candidates, positives))
+        })
+        .collect::<Result<_>>()?;
+    let (candidates, positives): (Vec<_>, Vec<_>) = scored.into_iter().unzip();
+    Ok((candidates.into_iter().flatten().collect(), positives.into_iter().flatten().collect()))
+}
+
+/// The task's positives as candidates.
+fn judged(task: &Task) -> impl Iterator<Item = Candidate> {
+    (1..).zip(&task.positives).map(|(rank, document)| Candidate {
+        query: task.query.id.clone(),
+        passage: Passage::Corpus(document.id.clone()),
+        text: None,
+        source: JUDGED.to_owned(),
+        rank,
+        scores: Scores::default(),
+        provenance: serde_json::Value::Null,
+    })
+}
+
+fn by_words(index: &Bm25, task: &Task, candidate: &Candidate, collection: &Collection) -> Result<f32> {
+    let document = match &candidate.passage {
+        Passage::Corpus(id) => collection.corpus.get(id.as_str())?,
+        Passage::Written(_) => None,
+    };
+    // A written passage is scored by the statistics of the corpus, which it is no part of.
+    let document = match document {
+        Some(document) => document,
+        None => Document {
+            text: text_of(candidate, &collection.corpus)?,
+            title: String::new(),
+            id: task.positives[0].id.clone(),
+        },
+    };
+    Ok(index.scores(&task.query, std::slice::from_ref(&document))?[0])
+}
