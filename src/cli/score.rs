@@ -48,7 +48,7 @@ pub(super) fn positives_beside(path: &Path) -> PathBuf {
 pub(super) fn run(work: &Workplace<'_>, arguments: &Score) -> Result<()> {
     let collection = work.collection(&arguments.data.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
-    let settings = json!({"split": arguments.data.split, "bm25": arguments.bm25.settings()});
+    let settings = json!({"split": arguments.data.split, "bm25": arguments.bm25.settings(), "precision": work.precision});
     let provenance = Provenance::new("score", settings)
         .input("corpus", collection.corpus_digest()?)
         .input("split", collection.split_digest(&arguments.data.split)?);
