@@ -2,6 +2,7 @@
 
 use super::bm25::{Bm25Arguments, Explain, Index};
 use crate::data::Seed;
+use crate::encode::Prompts;
 use crate::encode::device::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -129,6 +130,23 @@ pub(super) enum Retriever {
     Hnsw,
 }
 
+/// What is put before texts, in place of what the encoder's folder says.
+#[derive(Debug, Args)]
+pub(super) struct PromptArguments {
+    /// Put before every query, as "query: " for E5. [default: the encoder's own, often none]
+    #[arg(long, value_name = "TEXT")]
+    pub query_prompt: Option<String>,
+    /// Put before every passage. [default: the encoder's own, often none]
+    #[arg(long, value_name = "TEXT")]
+    pub document_prompt: Option<String>,
+}
+
+impl PromptArguments {
+    pub fn prompts(&self) -> Prompts {
+        Prompts { query: self.query_prompt.clone(), document: self.document_prompt.clone() }
+    }
+}
+
 /// A count that cannot be 0.
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "expected a whole number from 1".to_owned())
@@ -144,6 +162,8 @@ pub(super) struct Search {
     /// Encoder folder or name, for dense and hnsw.
     #[arg(long, value_name = "DIR")]
     pub encoder: Option<PathBuf>,
+    #[command(flatten)]
+    pub prompts: PromptArguments,
     /// Passages per query.
     #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     pub k: usize,
@@ -164,6 +184,8 @@ pub(super) struct Mine {
     /// Encoder folder or name, for dense.
     #[arg(long, value_name = "DIR")]
     pub encoder: Option<PathBuf>,
+    #[command(flatten)]
+    pub prompts: PromptArguments,
     /// Negatives per query and source.
     #[arg(long, default_value_t = 3)]
     pub num_negatives: u32,

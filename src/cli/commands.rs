@@ -1,6 +1,6 @@
 //! What each command does: opens what it names, calls the stage, writes or prints the result.
 
-use super::arguments::{self, Arguments, Command, Generate};
+use super::arguments::{self, Arguments, Command, Generate, PromptArguments};
 use super::bm25;
 use super::progress::{Terminal, say};
 use crate::data::{Candidate, Collection, Digest, Fault, Provenance, Store, jsonl};
@@ -68,8 +68,13 @@ fn find_encoder(name: &Path) -> Result<PathBuf, ExperimentError> {
     Ok(model_places().encoder(name).map_err(crate::data::Error::from)?)
 }
 
-pub(super) fn open_encoder(work: &Workplace<'_>, name: Option<&Path>) -> Result<Option<OpenEncoder>, ExperimentError> {
-    name.map(|name| OpenEncoder::open(&find_encoder(name)?, work)).transpose()
+pub(super) fn open_encoder(
+    work: &Workplace<'_>,
+    name: Option<&Path>,
+    prompts: &PromptArguments,
+) -> Result<Option<OpenEncoder>, ExperimentError> {
+    let open = |name| Ok(OpenEncoder::open(&find_encoder(name)?, work)?.prompted(&prompts.prompts()));
+    name.map(open).transpose()
 }
 
 fn run_recipe(work: &Workplace<'_>, arguments: arguments::Run) -> Result<()> {
@@ -112,8 +117,9 @@ fn search_queries(work: &Workplace<'_>, arguments: &arguments::Search) -> Result
         let index = stages::bm25(work, &collection, &arguments.bm25.settings())?;
         index.search(&queries, arguments.k).map_err(ExperimentError::from)?
     } else {
-        let encoder = open_encoder(work, arguments.encoder.as_deref())?
+        let encoder = open_encoder(work, arguments.encoder.as_deref(), &arguments.prompts)?
             .context("a dense search needs an encoder\n  hint: give one with --encoder")?;
+        provenance.settings["prompts"] = encoder.prompts();
         provenance = provenance.input("encoder", encoder.digest.clone());
         let index = dense_choice(arguments.retriever)?;
         let settings = dense_settings(index);
@@ -154,7 +160,7 @@ fn dense_settings(index: DenseChoice) -> DenseSettings {
 fn mine_candidates(work: &Workplace<'_>, arguments: &arguments::Mine) -> Result<()> {
     let collection = Collection::open(&arguments.data.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
-    let encoder = open_encoder(work, arguments.encoder.as_deref())?;
+    let encoder = open_encoder(work, arguments.encoder.as_deref(), &arguments.prompts)?;
     let mut all: Vec<Candidate> = Vec::new();
     let mut reports = serde_json::Map::new();
     for source in &arguments.source {
@@ -188,6 +194,7 @@ fn mine_candidates(work: &Workplace<'_>, arguments: &arguments::Mine) -> Result<
         .input("corpus", collection.corpus_digest()?)
         .input("split", collection.split_digest(&arguments.data.split)?);
     if let Some(encoder) = encoder {
+        provenance.settings["prompts"] = encoder.prompts();
         provenance = provenance.input("encoder", encoder.digest);
     }
     provenance.counts = reports.into();

@@ -7,7 +7,7 @@ use crate::data::store::Stored;
 use crate::data::{
     Candidate, Collection, Digest, Instance, Provenance, Qrels, Query, Seed, Store, Watch, atomic, jsonl,
 };
-use crate::encode::{BiEncoder, Computing, Precision, Role, Vectors};
+use crate::encode::{BiEncoder, Computing, Precision, Prompts, Role, Vectors};
 use crate::eval::{Dialect, Evaluation, Metric, Rules, evaluate};
 use crate::filter::Filters;
 use crate::negatives::{self, Inputs, MiningSettings, Needs, Report, Task};
@@ -40,7 +40,7 @@ pub struct Workplace<'w> {
 pub struct OpenEncoder {
     /// The encoder.
     pub encoder: BiEncoder,
-    /// Digest of what decides its vectors.
+    /// Digest of what decides its vectors: of the folder, and of prompts given by hand.
     pub digest: Digest,
 }
 
@@ -53,6 +53,23 @@ impl OpenEncoder {
         let computing = Computing { precision: work.precision, ..Computing::of(&work.device) };
         let encoder = BiEncoder::open_with(folder, &work.device, computing)?;
         Ok(Self { encoder, digest: BiEncoder::digest(folder)? })
+    }
+
+    /// The same encoder with prompts given by hand.
+    #[must_use]
+    pub fn prompted(mut self, prompts: &Prompts) -> Self {
+        if *prompts != Prompts::default() {
+            self.encoder = self.encoder.prompted(prompts);
+            self.digest = Digest::of_json(&json!({"encoder": self.digest, "prompts": prompts}));
+        }
+        self
+    }
+
+    /// Its prompts, for provenance.
+    #[must_use]
+    pub fn prompts(&self) -> serde_json::Value {
+        let settings = self.encoder.settings();
+        json!({"query": settings.query_prompt, "document": settings.document_prompt})
     }
 
     fn similarity(&self) -> Similarity {
