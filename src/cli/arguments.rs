@@ -82,6 +82,8 @@ pub(super) enum Command {
     Train(Box<Train>),
     /// Score TREC runs by judgements; compare them.
     Eval(Box<super::eval::Eval>),
+    /// Order the passages of a run anew by a cross-encoder.
+    Rerank(Box<super::rerank::Rerank>),
     /// Turn the texts of a collection into vectors.
     Encode(super::encode::Encode),
     /// Make an untrained encoder with a vocabulary from a corpus.
@@ -148,7 +150,7 @@ impl PromptArguments {
 }
 
 /// A count that cannot be 0.
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "expected a whole number from 1".to_owned())
 }
 

@@ -46,6 +46,7 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Mix(mix) => mix_instances(&mix),
         Command::Train(train) => train_encoder(&work, &train),
         Command::Eval(eval) => super::eval::run(&eval),
+        Command::Rerank(rerank) => super::rerank::rerank(&work, &rerank),
         Command::Encode(arguments) => super::encode::encode(&work, &arguments),
         Command::NewEncoder(new) => new_encoder(&work, &new),
     };
@@ -64,7 +65,7 @@ fn model_places() -> ModelPlaces {
     ModelPlaces { bundled: Some(PathBuf::from("models")), hub_cache }
 }
 
-fn find_encoder(name: &Path) -> Result<PathBuf, ExperimentError> {
+pub(super) fn find_encoder(name: &Path) -> Result<PathBuf, ExperimentError> {
     Ok(model_places().encoder(name).map_err(crate::data::Error::from)?)
 }
 

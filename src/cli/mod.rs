@@ -7,6 +7,7 @@ mod commands;
 mod encode;
 mod eval;
 mod progress;
+mod rerank;
 
 use arguments::Arguments;
 use clap::Parser;

@@ -4,6 +4,7 @@ pub mod bert;
 pub mod bert_config;
 pub mod bi_encoder;
 mod blocks;
+pub mod cross_encoder;
 pub mod dense;
 pub mod device;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod vectors;
 pub mod workers;
 
 pub use bi_encoder::{BiEncoder, Encoded};
+pub use cross_encoder::CrossEncoder;
 pub use error::EncodeError;
 pub use folder::FreshEncoder;
 pub use kernels::{Instructions, Precision};

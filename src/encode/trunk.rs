@@ -2,7 +2,7 @@
 
 use super::bert::Bert;
 use super::bert_config::{BertConfig, read_config};
-use super::family::{Bias, FAMILIES};
+use super::family::{Bias, FAMILIES, HeadNames};
 use super::fast_bert::FastBert;
 use super::kernels::{Instructions, Precision};
 use super::packing::PackedBatch;
@@ -108,6 +108,22 @@ impl Architecture {
     pub fn prefix(&self) -> &'static str {
         match self {
             Self::Bert(config) => config.family.prefix,
+        }
+    }
+
+    /// Names of a cross-encoder's head over it.
+    #[must_use]
+    pub fn head(&self) -> HeadNames {
+        match self {
+            Self::Bert(config) => config.family.head,
+        }
+    }
+
+    /// D, the width of the token vectors.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Bert(config) => config.hidden_size,
         }
     }
 
