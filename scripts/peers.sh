@@ -31,6 +31,7 @@ export HF_HUB_OFFLINE=1
 "$python" tests/peers/adamw.py
 "$python" tests/peers/eval.py --program "$nearmiss"
 "$python" tests/peers/vectors.py --program "$vectors" "$data"
+"$python" tests/peers/architectures.py --program "$vectors" --nearmiss "$nearmiss"
 
 # An encoder of each kind, trained for two steps, as `nearmiss train` saves it.
 work=$target/peers-work

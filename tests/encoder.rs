@@ -283,7 +283,7 @@ fn what_is_missing_or_wrong_is_named() -> Result<(), Box<dyn Error>> {
     candle_core::safetensors::save(&tensors, &weights)?;
     let message = refusal(&path);
     let expected = format!(
-        "{}: `encoder.layer.1.output.dense.bias`: expected this tensor, found no such tensor\n  hint: the nearest name in the file is encoder.layer.1.output.LayerNorm.bias; is it a BERT encoder's file?",
+        "{}: `encoder.layer.1.output.dense.bias`: expected this tensor, found no such tensor\n  hint: the nearest name in the file is encoder.layer.1.output.LayerNorm.bias; do config.json and the weights belong together?",
         weights.display()
     );
     assert_eq!(message, expected);
@@ -306,6 +306,11 @@ fn what_is_missing_or_wrong_is_named() -> Result<(), Box<dyn Error>> {
     assert!(refusal(&path).contains("the pooling of this encoder"), "{}", refusal(&path));
     let config = std::fs::read_to_string(path.join("config.json"))?;
     std::fs::write(path.join("config.json"), config.replace("\"bert\"", "\"t5\""))?;
-    assert!(refusal(&path).contains("`model_type`: expected one of: bert, found \"t5\""), "{}", refusal(&path));
+    assert!(
+        refusal(&path)
+            .contains("`model_type`: expected one of: bert, distilbert, roberta, xlm-roberta, mpnet, found \"t5\""),
+        "{}",
+        refusal(&path)
+    );
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::bm25::{Bm25Arguments, Explain, Index};
 use super::import::Import;
 use super::inspect::Inspect;
 use crate::data::Seed;
+use crate::encode::Prompts;
 use crate::encode::device::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -98,6 +99,8 @@ pub(super) enum Command {
     Train(Box<Train>),
     /// Score TREC runs by judgements; compare them.
     Eval(Box<super::eval::Eval>),
+    /// Order the passages of a run anew by a cross-encoder.
+    Rerank(Box<super::rerank::Rerank>),
     /// Turn the texts of a collection into vectors.
     Encode(super::encode::Encode),
     /// Make an untrained encoder with a vocabulary from a corpus.
@@ -146,8 +149,25 @@ pub(super) enum Retriever {
     Hnsw,
 }
 
+/// What is put before texts, in place of what the encoder's folder says.
+#[derive(Debug, Args)]
+pub(super) struct PromptArguments {
+    /// Put before every query, as "query: " for E5. [default: the encoder's own, often none]
+    #[arg(long, value_name = "TEXT")]
+    pub query_prompt: Option<String>,
+    /// Put before every passage. [default: the encoder's own, often none]
+    #[arg(long, value_name = "TEXT")]
+    pub document_prompt: Option<String>,
+}
+
+impl PromptArguments {
+    pub fn prompts(&self) -> Prompts {
+        Prompts { query: self.query_prompt.clone(), document: self.document_prompt.clone() }
+    }
+}
+
 /// A count that cannot be 0.
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "expected a whole number from 1".to_owned())
 }
 
@@ -161,6 +181,8 @@ pub(super) struct Search {
     /// Encoder folder or name, for dense and hnsw.
     #[arg(long, value_name = "DIR")]
     pub encoder: Option<PathBuf>,
+    #[command(flatten)]
+    pub prompts: PromptArguments,
     /// Passages per query.
     #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     pub k: usize,

@@ -1,6 +1,6 @@
 //! What each command does: opens what it names, calls the stage, writes or prints the result.
 
-use super::arguments::{self, Arguments, Command, Generate};
+use super::arguments::{self, Arguments, Command, Generate, PromptArguments};
 use super::bm25;
 use super::progress::Terminal;
 use super::{Verdict, import, inspect};
@@ -66,6 +66,7 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
         Command::Export(export) => super::export::run(&work, &export),
         Command::Train(train) => train_encoder(&work, &train),
         Command::Eval(eval) => super::eval::run(&work, &eval),
+        Command::Rerank(rerank) => super::rerank::rerank(&work, &rerank),
         Command::Encode(arguments) => super::encode::encode(&work, &arguments),
         Command::NewEncoder(new) => new_encoder(&work, &new),
     };
@@ -85,12 +86,17 @@ fn model_places() -> ModelPlaces {
     ModelPlaces { bundled: Some(PathBuf::from("models")), hub_cache }
 }
 
-fn find_encoder(name: &Path) -> Result<PathBuf, ExperimentError> {
+pub(super) fn find_encoder(name: &Path) -> Result<PathBuf, ExperimentError> {
     Ok(model_places().encoder(name).map_err(crate::data::Error::from)?)
 }
 
-pub(super) fn open_encoder(work: &Workplace<'_>, name: Option<&Path>) -> Result<Option<OpenEncoder>, ExperimentError> {
-    name.map(|name| OpenEncoder::open(&find_encoder(name)?, work)).transpose()
+pub(super) fn open_encoder(
+    work: &Workplace<'_>,
+    name: Option<&Path>,
+    prompts: &PromptArguments,
+) -> Result<Option<OpenEncoder>, ExperimentError> {
+    let open = |name| Ok(OpenEncoder::open(&find_encoder(name)?, work)?.prompted(&prompts.prompts()));
+    name.map(open).transpose()
 }
 
 fn run_recipe(work: &Workplace<'_>, arguments: arguments::Run) -> Result<()> {
@@ -133,8 +139,9 @@ fn search_queries(work: &Workplace<'_>, arguments: &arguments::Search) -> Result
         let index = stages::bm25(work, &collection, &arguments.bm25.settings())?;
         index.search(&queries, arguments.k).map_err(ExperimentError::from)?
     } else {
-        let encoder = open_encoder(work, arguments.encoder.as_deref())?
+        let encoder = open_encoder(work, arguments.encoder.as_deref(), &arguments.prompts)?
             .context("a dense search needs an encoder\n  hint: give one with --encoder")?;
+        provenance.settings["prompts"] = encoder.prompts();
         provenance = provenance.input("encoder", encoder.digest.clone());
         let index = dense_choice(arguments.retriever)?;
         let settings = dense_settings(index);

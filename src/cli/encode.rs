@@ -1,5 +1,6 @@
 //! `nearmiss encode`: vectors of a collection's passages or queries, one row each, in a file.
 
+use super::arguments::PromptArguments;
 use super::commands::open_encoder;
 use crate::data::{Provenance, atomic};
 use crate::encode::Role;
@@ -26,6 +27,8 @@ pub(super) struct Encode {
     /// Encoder folder or name.
     #[arg(long, value_name = "DIR")]
     pub encoder: PathBuf,
+    #[command(flatten)]
+    pub prompts: PromptArguments,
     /// Which texts.
     #[arg(long, value_enum, default_value = "corpus")]
     pub texts: Side,
@@ -37,7 +40,7 @@ pub(super) struct Encode {
 /// Embeds, or finds the vectors in the store, and writes them with their identifiers and provenance.
 pub(super) fn encode(work: &Workplace<'_>, arguments: &Encode) -> Result<()> {
     let collection = work.collection(&arguments.data)?;
-    let encoder = open_encoder(work, Some(&arguments.encoder))?.context("no encoder")?;
+    let encoder = open_encoder(work, Some(&arguments.encoder), &arguments.prompts)?.context("no encoder")?;
     let (ids, texts): (Vec<String>, Texts<'_>) = match arguments.texts {
         Side::Corpus => (
             collection.corpus.ids().iter().map(ToString::to_string).collect(),
@@ -60,7 +63,8 @@ pub(super) fn encode(work: &Workplace<'_>, arguments: &Encode) -> Result<()> {
         ids.iter().try_for_each(|id| writeln!(out, "{id}")).map_err(crate::data::Error::io("write", &names))
     })?;
     vectors.write(&arguments.out)?;
-    Provenance::new("encode", json!({"role": texts.role, "device": work.device_name, "precision": work.precision}))
+    let settings = json!({"role": texts.role, "prompt": encoder.encoder.settings().prompt(texts.role), "device": work.device_name, "precision": work.precision});
+    Provenance::new("encode", settings)
         .input("encoder", encoder.digest)
         .input("texts", texts.digest())
         .write_beside(&arguments.out)?;

@@ -1,6 +1,6 @@
 //! `nearmiss filter`: candidates through the rules; what stays, the ledger of all, and the waterfall of each source.
 
-use super::arguments::Data;
+use super::arguments::{Data, PromptArguments};
 use super::commands::open_encoder;
 use super::mine::{BarName, ledger_beside, waterfall};
 use super::score::{positives_beside, read_candidates};
@@ -77,6 +77,8 @@ pub(super) struct Filter {
     /// Encoder folder or name, for --near-cosine.
     #[arg(long, value_name = "DIR")]
     pub encoder: Option<PathBuf>,
+    #[command(flatten)]
+    pub prompts: PromptArguments,
     /// Strings that answer queries: lines of {"query": id, "answers": [..]}; passages that hold one are dropped.
     #[arg(long, value_name = "FILE.jsonl")]
     pub answers: Option<PathBuf>,
@@ -189,7 +191,8 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Filter) -> Result<()> {
         evidence.test = Some(TestData::new(test.iter().map(|task| (task.query.text.as_str(), texts(task)))));
         provenance = provenance.input("test", collection.split_digest(split)?);
     }
-    if let Some(encoder) = open_encoder(work, arguments.encoder.as_deref())?.filter(|_| settings.near_cosine.is_some())
+    if let Some(encoder) =
+        open_encoder(work, arguments.encoder.as_deref(), &arguments.prompts)?.filter(|_| settings.near_cosine.is_some())
     {
         let embedded = Embedded::new(work, &encoder, &collection, (&tasks, &candidates))?;
         evidence.vectors = embedded.unit_vectors(&collection, &tasks, &candidates);

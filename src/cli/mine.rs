@@ -1,6 +1,6 @@
 //! `nearmiss mine`: candidates from the corpus, by one source or several, and the ledger of all that were judged.
 
-use super::arguments::Data;
+use super::arguments::{Data, PromptArguments};
 use super::bm25::Bm25Arguments;
 use super::commands::{dense_settings, open_encoder};
 use crate::data::{Candidate, Provenance, QueryId, Seed, atomic, jsonl};
@@ -28,6 +28,8 @@ pub(super) struct Mine {
     /// Encoder folder or name, for sources over vectors.
     #[arg(long, value_name = "DIR")]
     pub encoder: Option<PathBuf>,
+    #[command(flatten)]
+    pub prompts: PromptArguments,
     /// TREC run for the source `run`.
     #[arg(long, value_name = "FILE.trec")]
     pub run: Option<PathBuf>,
@@ -218,7 +220,7 @@ impl Mine {
 pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
     let collection = work.collection(&arguments.data.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
-    let encoder = open_encoder(work, arguments.encoder.as_deref())?;
+    let encoder = open_encoder(work, arguments.encoder.as_deref(), &arguments.prompts)?;
     let most_positives = tasks.iter().map(|task| task.positives.len()).max().unwrap_or(0);
     let index = if arguments.exact { DenseChoice::Exact } else { DenseChoice::default() };
     let (mut all, mut ledgers): (Vec<Candidate>, Vec<PathBuf>) = (Vec::new(), Vec::new());
@@ -254,6 +256,7 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
         .input("corpus", collection.corpus_digest()?)
         .input("split", collection.split_digest(&arguments.data.split)?);
     if let Some(encoder) = encoder {
+        provenance.settings["prompts"] = encoder.prompts();
         provenance = provenance.input("encoder", encoder.digest);
     }
     if let Some(run) = &arguments.run {

@@ -13,6 +13,7 @@ mod inspect;
 mod mine;
 mod mix;
 mod progress;
+mod rerank;
 mod score;
 mod why;
 

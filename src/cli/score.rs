@@ -1,6 +1,6 @@
 //! `nearmiss score`: the scores of candidates, and of the positives that margins are measured from.
 
-use super::arguments::Data;
+use super::arguments::{Data, PromptArguments};
 use super::bm25::Bm25Arguments;
 use super::commands::open_encoder;
 use crate::data::{Candidate, Digest, Provenance, jsonl};
@@ -22,6 +22,8 @@ pub(super) struct Score {
     /// Encoder folder or name; without one cosines stay as they are.
     #[arg(long, value_name = "DIR")]
     pub encoder: Option<PathBuf>,
+    #[command(flatten)]
+    pub prompts: PromptArguments,
     #[command(flatten)]
     pub bm25: Bm25Arguments,
     /// The candidates to write; the positives' scores stand beside them as FILE.positives.jsonl.
@@ -48,13 +50,14 @@ pub(super) fn positives_beside(path: &Path) -> PathBuf {
 pub(super) fn run(work: &Workplace<'_>, arguments: &Score) -> Result<()> {
     let collection = work.collection(&arguments.data.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
-    let settings = json!({"split": arguments.data.split, "bm25": arguments.bm25.settings(), "precision": work.precision});
+    let settings =
+        json!({"split": arguments.data.split, "bm25": arguments.bm25.settings(), "precision": work.precision});
     let provenance = Provenance::new("score", settings)
         .input("corpus", collection.corpus_digest()?)
         .input("split", collection.split_digest(&arguments.data.split)?);
     let (candidates, mut provenance) = read_candidates(&arguments.candidates, provenance)?;
     let words = stages::bm25(work, &collection, &arguments.bm25.settings())?;
-    let encoder = open_encoder(work, arguments.encoder.as_deref())?;
+    let encoder = open_encoder(work, arguments.encoder.as_deref(), &arguments.prompts)?;
     let vectors =
         encoder.as_ref().map(|encoder| Embedded::new(work, encoder, &collection, (&tasks, &candidates))).transpose()?;
     if let Some(encoder) = &encoder {

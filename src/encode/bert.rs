@@ -1,119 +1,15 @@
-//! The BERT trunk (Devlin et al. 2019, arXiv 1810.04805) composed of candle operations that all have a backward.
+//! The trunk of BERT (Devlin et al. 2019, arXiv 1810.04805) and its [`super::family`], composed of candle operations that all have a backward.
 //! This is the reference that faster kernels are tested against, the path for CUDA and Metal, and that of training;
 //! on the CPU the three operations that are not matrix products can be fused ones ([`Kernels`]), and inference runs
 //! in `fast_bert.rs`.
 //! Simple on purpose: no dropout; attention is padded to the longest sequence of a batch where lengths differ.
 
+use super::bert_config::BertConfig;
+use super::family::{Bias, Segments, bucket};
 use super::packing::PackedBatch;
 use super::trunk::{Kernels, Mode, Trunk, Weights};
-use super::{EncodeError, Result, fused};
-use crate::data::{self, Fault};
-use candle_core::{D, Device, Shape, Tensor};
-use serde::{Deserialize, Serialize};
-use std::path::Path;
-
-/// The numbers of a BERT `config.json` that decide its mathematics.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BertConfig {
-    /// Rows of the token embedding.
-    pub vocab_size: usize,
-    /// D, width of the token vectors.
-    pub hidden_size: usize,
-    /// Number of layers.
-    pub num_hidden_layers: usize,
-    /// Attention heads; divides D.
-    pub num_attention_heads: usize,
-    /// Width of the feed-forward layer.
-    pub intermediate_size: usize,
-    /// Activation: only "gelu" (with erf, as Hugging Face has it).
-    #[serde(default = "gelu")]
-    pub hidden_act: String,
-    /// Longest sequence.
-    pub max_position_embeddings: usize,
-    /// Rows of the segment embedding; only row 0 is used.
-    pub type_vocab_size: usize,
-    /// Added to the variance in layer norms.
-    #[serde(default = "layer_norm_eps")]
-    pub layer_norm_eps: f64,
-}
-
-fn gelu() -> String {
-    "gelu".to_owned()
-}
-
-fn layer_norm_eps() -> f64 {
-    1e-12
-}
-
-impl BertConfig {
-    /// Checks what the trunk relies on; `path` is named in the message.
-    ///
-    /// # Errors
-    /// [`Fault`] for another activation, heads that do not divide the width, or a size of 0.
-    pub fn check(&self, path: &Path) -> Result<(), Fault> {
-        let fault = |key: &str, expected: &str, found: String| Err(Fault::new(path, expected, found).key(key));
-        if self.hidden_act != "gelu" {
-            return fault("hidden_act", "\"gelu\"", format!("{:?}", self.hidden_act));
-        }
-        let sizes = [self.vocab_size, self.num_hidden_layers, self.intermediate_size, self.type_vocab_size];
-        if self.num_attention_heads == 0 || self.hidden_size == 0 || sizes.contains(&0) {
-            return fault("hidden_size", "sizes above 0", format!("{self:?}"));
-        }
-        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            let found = format!("{} heads for width {}", self.num_attention_heads, self.hidden_size);
-            return fault("num_attention_heads", "a divisor of hidden_size", found);
-        }
-        if self.max_position_embeddings < 3 {
-            return fault("max_position_embeddings", "at least 3", self.max_position_embeddings.to_string());
-        }
-        Ok(())
-    }
-
-    /// Checks that every sequence fits the position embeddings and every token id the token embeddings.
-    ///
-    /// # Errors
-    /// [`EncodeError::TooLong`], [`EncodeError::UnknownToken`].
-    pub fn admit(&self, batch: &PackedBatch) -> Result<()> {
-        if batch.longest() > self.max_position_embeddings {
-            return Err(EncodeError::TooLong { length: batch.longest(), most: self.max_position_embeddings });
-        }
-        match batch.ids().iter().find(|&&id| id as usize >= self.vocab_size) {
-            Some(&id) => Err(EncodeError::UnknownToken { id, size: self.vocab_size }),
-            None => Ok(()),
-        }
-    }
-
-    /// Names and shapes of all weights that take part in the forward pass.
-    #[must_use]
-    pub fn weights(&self) -> Vec<(String, Shape)> {
-        let (d, f) = (self.hidden_size, self.intermediate_size);
-        let mut list: Vec<(String, Shape)> = vec![
-            ("embeddings.word_embeddings.weight".into(), (self.vocab_size, d).into()),
-            ("embeddings.position_embeddings.weight".into(), (self.max_position_embeddings, d).into()),
-            ("embeddings.token_type_embeddings.weight".into(), (self.type_vocab_size, d).into()),
-            ("embeddings.LayerNorm.weight".into(), d.into()),
-            ("embeddings.LayerNorm.bias".into(), d.into()),
-        ];
-        for layer in 0..self.num_hidden_layers {
-            for (part, output, input) in [
-                ("attention.self.query", d, d),
-                ("attention.self.key", d, d),
-                ("attention.self.value", d, d),
-                ("attention.output.dense", d, d),
-                ("intermediate.dense", f, d),
-                ("output.dense", d, f),
-            ] {
-                list.push((format!("encoder.layer.{layer}.{part}.weight"), (output, input).into()));
-                list.push((format!("encoder.layer.{layer}.{part}.bias"), output.into()));
-            }
-            for part in ["attention.output.LayerNorm", "output.LayerNorm"] {
-                list.push((format!("encoder.layer.{layer}.{part}.weight"), d.into()));
-                list.push((format!("encoder.layer.{layer}.{part}.bias"), d.into()));
-            }
-        }
-        list
-    }
-}
+use super::{Result, fused};
+use candle_core::{D, Device, Tensor};
 
 struct Linear {
     weight: Tensor,
@@ -162,12 +58,13 @@ struct Layer {
     output_norm: LayerNorm,
 }
 
-/// BERT's embeddings and layers, over weights that may or may not be tracked for gradients.
+/// The embeddings and layers, over weights that may or may not be tracked for gradients.
 pub struct Bert {
     config: BertConfig,
     words: Tensor,
     positions: Tensor,
-    segments: Tensor,
+    segments: Option<Tensor>,
+    distances: Option<Tensor>,
     norm: LayerNorm,
     layers: Vec<Layer>,
     device: Device,
@@ -180,6 +77,9 @@ impl Bert {
     /// # Errors
     /// What `weights` returns.
     pub fn new(config: &BertConfig, kernels: Kernels, weights: &Weights<'_>) -> Result<Self> {
+        let family = config.family;
+        let weights = &|name: &str| weights(&family.weight(name));
+        let optional = |wanted: bool, name: &str| wanted.then(|| weights(name)).transpose();
         let eps = config.layer_norm_eps;
         let layers = (0..config.num_hidden_layers)
             .map(|index| {
@@ -203,7 +103,8 @@ impl Bert {
             kernels,
             words,
             positions: weights("embeddings.position_embeddings.weight")?,
-            segments: weights("embeddings.token_type_embeddings.weight")?,
+            segments: optional(family.segments != Segments::Absent, "embeddings.token_type_embeddings.weight")?,
+            distances: optional(family.bias == Bias::Buckets, "encoder.relative_attention_bias.weight")?,
             norm: LayerNorm::new(weights, "embeddings.LayerNorm", eps)?,
             layers,
         })
@@ -232,8 +133,8 @@ impl Bert {
         let key = split(layer.key.forward(x)?)?;
         let value = split(layer.value.forward(x)?)?;
         let mut scores = query.matmul(&key.transpose(2, 3)?)?;
-        if let Some(mask) = &blocks.mask {
-            scores = scores.broadcast_add(mask)?;
+        for added in [&blocks.bias, &blocks.mask].into_iter().flatten() {
+            scores = scores.broadcast_add(added)?;
         }
         let shares = match self.kernels {
             Kernels::Fused => fused::softmax(&scores)?,
@@ -246,12 +147,34 @@ impl Bert {
         })
     }
 
+    /// What the distances between `length` tokens add to the scores: `(1, heads, length, length)`.
+    fn distance_bias(&self, length: usize) -> Result<Option<Tensor>> {
+        let Some(distances) = &self.distances else { return Ok(None) };
+        let buckets = self.config.relative_attention_num_buckets;
+        let pairs = (0..length).flat_map(|from| (0..length).map(move |to| bucket(from, to, buckets))).collect();
+        let added = distances.index_select(&self.rows(pairs)?, 0)?.reshape((length, length, ()))?;
+        Ok(Some(added.permute((2, 0, 1))?.unsqueeze(0)?.contiguous()?))
+    }
+
+    /// The sum of the tokens' embeddings, `(T, D)`.
+    fn embed(&self, batch: &PackedBatch) -> Result<Tensor> {
+        let words = self.words.index_select(&self.rows(batch.ids().to_vec())?, 0)?;
+        let positions = self.positions.index_select(&self.rows(self.config.places(batch))?, 0)?;
+        let sum = (words + positions)?;
+        Ok(match (&self.segments, self.config.sides(batch)) {
+            (None, _) => sum,
+            (Some(segments), None) => sum.broadcast_add(&segments.narrow(0, 0, 1)?)?,
+            (Some(segments), Some(sides)) => (sum + segments.index_select(&self.rows(sides.to_vec())?, 0)?)?,
+        })
+    }
+
     /// How the packed tokens form rectangular blocks for attention.
     fn blocks(&self, batch: &PackedBatch) -> Result<Blocks> {
         let count = batch.lengths().len();
         let length = batch.longest();
+        let bias = self.distance_bias(length)?;
         if batch.uniform().is_some() {
-            return Ok(Blocks { count, length, pad: None, unpad: None, mask: None });
+            return Ok(Blocks { count, length, pad: None, unpad: None, mask: None, bias });
         }
         let mut pad = Vec::with_capacity(count * length);
         let mut unpad = Vec::with_capacity(batch.ids().len());
@@ -273,6 +196,7 @@ impl Bert {
             pad: Some(self.rows(pad)?),
             unpad: Some(self.rows(unpad)?),
             mask: Some(Tensor::from_vec(mask, (count, 1, 1, length), &self.device)?),
+            bias,
         })
     }
 }
@@ -284,6 +208,7 @@ struct Blocks {
     pad: Option<Tensor>,
     unpad: Option<Tensor>,
     mask: Option<Tensor>,
+    bias: Option<Tensor>,
 }
 
 impl Trunk for Bert {
@@ -291,10 +216,7 @@ impl Trunk for Bert {
         let kernels = self.kernels;
         self.config.admit(batch)?;
         let blocks = self.blocks(batch)?;
-        let words = self.words.index_select(&self.rows(batch.ids().to_vec())?, 0)?;
-        let positions = self.positions.index_select(&self.rows(batch.positions())?, 0)?;
-        let segment = self.segments.narrow(0, 0, 1)?;
-        let mut x = self.norm.forward(&(words + positions)?.broadcast_add(&segment)?, kernels)?;
+        let mut x = self.norm.forward(&self.embed(batch)?, kernels)?;
         for layer in &self.layers {
             let attended = layer.attended.forward(&self.attend(layer, &x, &blocks)?)?;
             let y = layer.attention_norm.forward(&(x + attended)?, kernels)?;
@@ -311,15 +233,4 @@ impl Trunk for Bert {
     fn width(&self) -> usize {
         self.config.hidden_size
     }
-}
-
-/// The config of a BERT `config.json`.
-///
-/// # Errors
-/// [`Fault`] naming the key that is missing or wrong.
-pub fn read_config(value: &serde_json::Value, path: &Path) -> Result<BertConfig> {
-    let config: BertConfig = serde_json::from_value(value.clone())
-        .map_err(|error| data::Error::from(Fault::new(path, "a BERT configuration", error.to_string())))?;
-    config.check(path).map_err(data::Error::from)?;
-    Ok(config)
 }

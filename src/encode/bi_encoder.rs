@@ -4,9 +4,10 @@
 use super::fast_bert::{FastBert, Finish, Scratch};
 use super::packing::{PackedBatch, group_by_length};
 use super::parameters::{Parameters, WeightFile};
-use super::settings::{EncoderSettings, Length, Pooling, Role};
+use super::pooling::{pool, unit};
+use super::settings::{EncoderSettings, Length, Prompts, Role, module_files};
 use super::trunk::{Architecture, Computing, Kernels, Mode, Trunk, absent};
-use super::{EncodeError, Precision, Result, Vectors, folder, workers};
+use super::{EncodeError, Result, Vectors, folder, workers};
 use crate::data::{self, Digest, Watch};
 use crate::text::Tokenizer;
 use crate::text::tokenizer::Tokenized;
@@ -61,19 +62,19 @@ impl BiEncoder {
     /// # Errors
     /// As [`BiEncoder::open`]; [`EncodeError::Precision`] when bf16 is not for these kernels.
     pub fn open_with(folder: &Path, device: &Device, computing: Computing) -> Result<Self> {
-        let Computing { kernels, precision, .. } = computing;
-        if precision == Precision::Bf16 && kernels == Kernels::Composed {
-            return Err(EncodeError::Precision);
-        }
+        let kernels = computing.kernels;
         let architecture = Architecture::read(&folder.join("config.json"))?;
         let settings = EncoderSettings::read(folder, architecture.positions())?;
         let tokenizer =
             Tokenizer::open(&folder.join("tokenizer.json"), settings.max_length).map_err(data::Error::from)?;
-        let weights = WeightFile::open(&folder.join("model.safetensors"), device)?;
-        let parameters = Parameters::take(weights, &architecture.weights())?;
-        let tracked =
-            architecture.build(kernels, &|name| Ok(parameters.get(name).ok_or_else(|| absent(name))?.clone()))?;
-        let inference = match kernels {
+        let weights = WeightFile::open(&folder.join("model.safetensors"), architecture.prefix(), device)?;
+        let mut parameters = Parameters::take(weights, &architecture.weights())?;
+        for dense in &settings.dense {
+            let weights = WeightFile::open(&folder.join(&dense.folder).join("model.safetensors"), "", device)?;
+            parameters = parameters.joined(Parameters::take(weights, &dense.weights())?, &dense.prefix());
+        }
+        let tracked = architecture.build(kernels, &|name| tracked(&parameters, name))?;
+        let inference = match architecture.inference(computing)? {
             Kernels::Composed => Inference::Composed(architecture.build(kernels, &|name| detached(&parameters, name))?),
             Kernels::Fused => Inference::Fast(Mutex::new(None)),
         };
@@ -112,24 +113,31 @@ impl BiEncoder {
         Ok(self)
     }
 
+    /// The same encoder with prompts given by hand.
+    #[must_use]
+    pub fn prompted(mut self, prompts: &Prompts) -> Self {
+        self.settings = self.settings.prompted(prompts);
+        self
+    }
+
     /// Digest of everything that decides a text's vector: weights, vocabulary and settings.
     ///
     /// # Errors
     /// [`EncodeError::Data`].
     pub fn digest(folder: &Path) -> Result<Digest> {
-        Ok(Digest::of_files(
-            folder,
-            &[
-                "config.json",
-                "model.safetensors",
-                "tokenizer.json",
-                "modules.json",
-                "sentence_bert_config.json",
-                "tokenizer_config.json",
-                "config_sentence_transformers.json",
-                "1_Pooling/config.json",
-            ],
-        )?)
+        let mut names = vec![
+            "config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "modules.json",
+            "sentence_bert_config.json",
+            "tokenizer_config.json",
+            "config_sentence_transformers.json",
+            "1_Pooling/config.json",
+        ];
+        let modules = module_files(folder);
+        names.extend(modules.iter().map(String::as_str).filter(|&name| name != "1_Pooling/config.json"));
+        Ok(Digest::of_files(folder, &names)?)
     }
 
     /// Its settings.
@@ -153,7 +161,7 @@ impl BiEncoder {
     /// D, the length of its vectors.
     #[must_use]
     pub fn width(&self) -> usize {
-        self.tracked.width()
+        self.settings.dense.last().map_or(self.tracked.width(), |dense| dense.outputs)
     }
 
     /// Token ids of each text with the prompt of `role` before it, and how many were cut.
@@ -178,24 +186,40 @@ impl BiEncoder {
             (Mode::Training, _) => &self.tracked,
             (Mode::Inference, Inference::Composed(trunk)) => trunk,
             (Mode::Inference, Inference::Fast(packed)) => {
-                let vectors = self.packed(packed)?.vectors(batch, self.finish(), &mut Scratch::default())?;
+                let vectors = self.fast_vectors(&*self.packed(packed)?, batch, &mut Scratch::default())?;
                 return Ok(Tensor::from_vec(vectors, (batch.lengths().len(), self.width()), &self.device)?);
             }
         };
         let tokens = trunk.forward(batch, &mut mode)?;
-        let pooled = pool(&tokens, batch, self.settings.pooling)?;
-        Ok(match self.settings.length {
-            Length::Free => pooled,
-            // The floor is that of torch.nn.functional.normalize.
-            Length::Unit => {
-                let norm = pooled.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?;
-                pooled.broadcast_div(&norm)?
-            }
-        })
+        self.finish(pool(&tokens, batch, self.settings.pooling)?, mode)
     }
 
-    fn finish(&self) -> Finish {
-        Finish { pooling: self.settings.pooling, length: self.settings.length }
+    /// The pooled `(B, D)` through the dense layers and brought to their length.
+    fn finish(&self, mut rows: Tensor, mode: Mode) -> Result<Tensor> {
+        let weights = |name: &str| match mode {
+            Mode::Training => tracked(&self.parameters, name),
+            Mode::Inference => detached(&self.parameters, name),
+        };
+        for dense in &self.settings.dense {
+            rows = dense.forward(&rows, &weights)?;
+        }
+        if self.settings.length == Length::Unit { unit(&rows) } else { Ok(rows) }
+    }
+
+    /// Vectors by the CPU's own kernels, `(B, D)` row-major.
+    fn fast_vectors(&self, fast: &FastBert, batch: &PackedBatch, scratch: &mut Scratch) -> Result<Vec<f32>> {
+        let EncoderSettings { pooling, length, .. } = self.settings;
+        if self.settings.dense.is_empty() {
+            return fast.vectors(batch, Finish { pooling, length }, scratch);
+        }
+        // Row by row: a product of several rows could sum in another order than that of one.
+        let mut vectors = Vec::with_capacity(batch.lengths().len() * self.width());
+        let pooled = fast.vectors(batch, Finish { pooling, length: Length::Free }, scratch)?;
+        for row in pooled.chunks_exact(self.tracked.width()) {
+            let row = Tensor::from_slice(row, (1, row.len()), &self.device)?;
+            vectors.extend(self.finish(row, Mode::Inference)?.flatten_all()?.to_vec1::<f32>()?);
+        }
+        Ok(vectors)
     }
 
     /// The fast trunk over the weights as they are now.
@@ -214,7 +238,7 @@ impl BiEncoder {
     fn vectors(&self, fast: Option<&FastBert>, sequences: &[&[u32]], scratch: &mut Scratch) -> Result<Vec<f32>> {
         let batch = PackedBatch::new(sequences);
         match fast {
-            Some(fast) => fast.vectors(&batch, self.finish(), scratch),
+            Some(fast) => self.fast_vectors(fast, &batch, scratch),
             None => Ok(self.embed(&batch, Mode::Inference)?.flatten_all()?.to_vec1()?),
         }
     }
@@ -263,9 +287,16 @@ impl BiEncoder {
     /// # Errors
     /// [`EncodeError::Data`] or [`EncodeError::Candle`] when it cannot be written.
     pub fn save(&self, into: &Path, card: &str) -> Result<()> {
-        self.parameters.write(&into.join("model.safetensors"))?;
+        let mut trunk = self.parameters.clone();
+        for dense in &self.settings.dense {
+            let (own, others) = trunk.split(&dense.prefix());
+            folder::make_folder(&into.join(&dense.folder))?;
+            own.write(&into.join(&dense.folder).join("model.safetensors"))?;
+            trunk = others;
+        }
+        trunk.write(&into.join("model.safetensors"))?;
         folder::copy_vocabulary(&self.folder, into)?;
-        folder::write_settings(into, &self.architecture, &self.settings, card)?;
+        folder::write_settings(into, &self.settings, self.tracked.width(), card)?;
         // The base's own configuration holds keys that others read and we do not.
         let config = self.folder.join("config.json");
         std::fs::copy(&config, into.join("config.json")).map_err(data::Error::io("copy", &config))?;
@@ -273,26 +304,12 @@ impl BiEncoder {
     }
 }
 
+/// A weight, tracked for gradients.
+fn tracked(parameters: &Parameters, name: &str) -> Result<Tensor> {
+    Ok(parameters.get(name).ok_or_else(|| absent(name))?.clone())
+}
+
 /// A weight without gradient tracking.
 fn detached(parameters: &Parameters, name: &str) -> Result<Tensor> {
     Ok(parameters.get(name).ok_or_else(|| absent(name))?.detach())
-}
-
-/// `(B, D)` from the packed token vectors `(T, D)`.
-fn pool(tokens: &Tensor, batch: &PackedBatch, pooling: Pooling) -> Result<Tensor> {
-    let count = batch.lengths().len();
-    match (pooling, batch.uniform()) {
-        (Pooling::Cls, _) => Ok(tokens.index_select(&Tensor::from_vec(batch.starts(), count, tokens.device())?, 0)?),
-        (Pooling::Mean, Some(length)) => Ok(tokens.reshape((count, length, ()))?.mean(1)?),
-        (Pooling::Mean, None) => {
-            // A (B, T) matrix that averages each sequence: one product, with a backward.
-            let total = batch.ids().len();
-            let mut shares = vec![0.0f32; count * total];
-            for (row, (start, &length)) in batch.starts().into_iter().zip(batch.lengths()).enumerate() {
-                #[expect(clippy::cast_precision_loss, reason = "lengths are far below 2^24")]
-                shares[row * total + start as usize..][..length].fill(1.0 / length as f32);
-            }
-            Ok(Tensor::from_vec(shares, (count, total), tokens.device())?.matmul(tokens)?)
-        }
-    }
 }

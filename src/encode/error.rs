@@ -32,12 +32,25 @@ pub enum EncodeError {
         /// Rows of the embedding.
         size: usize,
     },
+    /// The tokenizer tells more texts of a pair apart than the weights do.
+    #[error(
+        "token type {id}, but the encoder has {size} token types\n  hint: tokenizer.json and model.safetensors do not belong together"
+    )]
+    UnknownSide {
+        /// The type.
+        id: u32,
+        /// Rows of the embedding.
+        size: usize,
+    },
     /// The trunk asked for a weight that the table does not list.
     #[error("no weight called {0}")]
     NoSuchWeight(String),
     /// bf16 was asked for where it cannot be computed.
     #[error("bf16 is computed by the CPU's own kernels alone\n  hint: take --precision f32, or --device cpu")]
     Precision,
+    /// bf16 was asked for an architecture that the CPU's own kernels do not compute.
+    #[error("bf16 is not computed for {0}\n  hint: take --precision f32")]
+    ArchitecturePrecision(&'static str),
     /// Vectors came out that are no numbers.
     #[error("the encoder gave a vector that is not finite\n  hint: its weights are damaged, or training went astray")]
     NotFinite,

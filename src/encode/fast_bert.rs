@@ -1,17 +1,19 @@
-//! BERT's forward pass on the CPU's own kernels: what [`super::bert`] composes, for inference alone.
+//! The forward pass of BERT and its family on the CPU's own kernels: what [`super::bert`] composes, for inference alone.
 //!
 //! A group of sequences, packed without padding, goes through all layers on one thread and in one [`Scratch`]; threads
 //! take groups and never wait for each other. Weights are packed for the products once; the embeddings are read
 //! where candle keeps them. A sequence's vector does not depend on its group (see [`super::kernels`]).
 
 use super::Result;
-use super::bert::BertConfig;
+use super::bert_config::BertConfig;
+use super::family::Segments;
 use super::kernels::{
     Attention, AttentionScratch, Buffer, Instructions, Norm, Packed, Precision, ProductScratch, Rows, add_norm, attend,
     gelu, norm,
 };
 use super::packing::PackedBatch;
-use super::settings::{Length, Pooling};
+use super::pooling::{Pooling, pool_rows, unit_row};
+use super::settings::Length;
 use super::trunk::Weights;
 use candle_core::{CpuStorage, Storage, Tensor};
 
@@ -69,7 +71,7 @@ pub(super) struct FastBert {
     precision: Precision,
     words: Tensor,
     positions: Tensor,
-    segment: Vec<f32>,
+    segments: Vec<f32>,
     norm: NormWeights,
     layers: Vec<Layer>,
 }
@@ -138,6 +140,8 @@ impl FastBert {
         (instructions, precision): (Instructions, Precision),
         weights: &Weights<'_>,
     ) -> Result<Self> {
+        let family = config.family;
+        let weights = &|name: &str| weights(&family.weight(name));
         #[expect(clippy::cast_possible_truncation, reason = "an epsilon")]
         let eps = config.layer_norm_eps as f32;
         let reader = Reader { weights, instructions, precision, eps };
@@ -155,14 +159,17 @@ impl FastBert {
                 })
             })
             .collect::<Result<_>>()?;
-        let segments = weights("embeddings.token_type_embeddings.weight")?;
+        let segments = match family.segments {
+            Segments::Absent => vec![0.0; config.hidden_size],
+            _ => reader.values("embeddings.token_type_embeddings.weight")?,
+        };
         Ok(Self {
             config: config.clone(),
             instructions,
             precision,
             words: weights("embeddings.word_embeddings.weight")?,
             positions: weights("embeddings.position_embeddings.weight")?,
-            segment: with_values(&segments, |values| values[..config.hidden_size].to_vec())?,
+            segments,
             norm: reader.norm("embeddings.LayerNorm")?,
             layers,
         })
@@ -171,7 +178,7 @@ impl FastBert {
     /// One vector a sequence, `(B, D)` row-major.
     ///
     /// # Errors
-    /// [`super::EncodeError::TooLong`], [`EncodeError::UnknownToken`].
+    /// [`super::EncodeError::TooLong`], [`super::EncodeError::UnknownToken`].
     pub(super) fn vectors(&self, batch: &PackedBatch, finish: Finish, scratch: &mut Scratch) -> Result<Vec<f32>> {
         self.config.admit(batch)?;
         self.embed(batch, scratch)?;
@@ -186,14 +193,15 @@ impl FastBert {
     fn embed(&self, batch: &PackedBatch, scratch: &mut Scratch) -> Result<()> {
         let width = self.config.hidden_size;
         let x = scratch.x.room(batch.ids().len() * (width + GAP));
+        let sides = self.config.sides(batch).unwrap_or_default().iter().copied().chain(std::iter::repeat(0));
         with_values(&self.words, |words| {
             with_values(&self.positions, |positions| {
-                for ((row, &id), place) in x.chunks_exact_mut(width + GAP).zip(batch.ids()).zip(batch.positions()) {
+                let places = self.config.places(batch).into_iter().zip(sides);
+                for ((row, &id), (place, side)) in x.chunks_exact_mut(width + GAP).zip(batch.ids()).zip(places) {
+                    let segment = &self.segments[side as usize * width..][..width];
                     let word = &words[id as usize * width..][..width];
                     let position = &positions[place as usize * width..][..width];
-                    for (((value, word), position), segment) in
-                        row.iter_mut().zip(word).zip(position).zip(&self.segment)
-                    {
+                    for (((value, word), position), segment) in row.iter_mut().zip(word).zip(position).zip(segment) {
                         *value = word + position + segment;
                     }
                 }
@@ -252,30 +260,12 @@ impl FastBert {
         let mut vectors = vec![0.0f32; batch.lengths().len() * width];
         let mut rows = x.chunks_exact(width + GAP);
         for (vector, &length) in vectors.chunks_exact_mut(width).zip(batch.lengths()) {
-            let tokens = rows.by_ref().take(length);
-            match finish.pooling {
-                Pooling::Cls => {
-                    for (place, token) in tokens.enumerate() {
-                        if place == 0 {
-                            vector.copy_from_slice(&token[..width]);
-                        }
-                    }
-                }
-                Pooling::Mean => {
-                    for token in tokens {
-                        vector.iter_mut().zip(token).for_each(|(sum, value)| *sum += value);
-                    }
-                    for sum in vector.iter_mut() {
-                        *sum /= length as f32;
-                    }
-                }
-            }
+            let mut tokens = rows.by_ref().take(length);
+            pool_rows(&mut tokens, length, finish.pooling, vector);
+            // Not every kind of pooling looks at all rows; the next text begins after them.
+            tokens.for_each(drop);
             if finish.length == Length::Unit {
-                // The floor is that of torch.nn.functional.normalize.
-                let norm = vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
-                for value in vector.iter_mut() {
-                    *value /= norm;
-                }
+                unit_row(vector);
             }
         }
         vectors

@@ -2,10 +2,11 @@
 //! text-embeddings-inference read; and making a small fresh encoder.
 
 use super::Result;
-use super::bert::BertConfig;
+use super::bert_config::BertConfig;
+use super::family::BERT;
 use super::parameters::Parameters;
-use super::settings::{EncoderSettings, Length, Pooling};
-use super::trunk::Architecture;
+use super::pooling::Pooling;
+use super::settings::{EncoderSettings, Length};
 use crate::data::{Error, Seed, atomic};
 use crate::text::tokenizer;
 use candle_core::Device;
@@ -13,11 +14,13 @@ use rand::RngExt;
 use serde_json::json;
 use std::path::Path;
 
-const VOCABULARY: [&str; 6] = [
+const VOCABULARY: [&str; 8] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "vocab.txt",
+    "vocab.json",
+    "merges.txt",
     "sentencepiece.bpe.model",
     "added_tokens.json",
 ];
@@ -33,53 +36,36 @@ pub(super) fn copy_vocabulary(from: &Path, into: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes every JSON file around the weights, and the card as README.md.
-pub(super) fn write_settings(
-    into: &Path,
-    architecture: &Architecture,
-    settings: &EncoderSettings,
-    card: &str,
-) -> Result<()> {
-    let config = match architecture {
-        Architecture::Bert(config) => {
-            let mut value = serde_json::to_value(config).map_err(candle_core::Error::wrap)?;
-            value["architectures"] = json!(["BertModel"]);
-            value["model_type"] = json!("bert");
-            value["pad_token_id"] = json!(0);
-            value["position_embedding_type"] = json!("absolute");
-            value["torch_dtype"] = json!("float32");
-            for (key, default) in
-                [("hidden_dropout_prob", 0.1), ("attention_probs_dropout_prob", 0.1), ("initializer_range", 0.02)]
-            {
-                value[key] = json!(default);
-            }
-            value
-        }
+/// Writes every JSON file around the weights but the trunk's `config.json`, and the card as README.md; `width` is that
+/// of the token vectors.
+pub(super) fn write_settings(into: &Path, settings: &EncoderSettings, width: usize, card: &str) -> Result<()> {
+    let mut modules = Vec::new();
+    let mut module = |path: &str, kind: &str| -> Result<()> {
+        make_folder(&into.join(path))?;
+        let index = modules.len();
+        let kind = format!("sentence_transformers.models.{kind}");
+        modules.push(json!({"idx": index, "name": index.to_string(), "path": path, "type": kind}));
+        Ok(())
     };
-    let module = |index: usize, path: &str, kind: &str| json!({"idx": index, "name": index.to_string(), "path": path, "type": format!("sentence_transformers.models.{kind}")});
-    let mut modules = vec![module(0, "", "Transformer"), module(1, "1_Pooling", "Pooling")];
-    if settings.length == Length::Unit {
-        modules.push(module(2, "2_Normalize", "Normalize"));
-        make_folder(&into.join("2_Normalize"))?;
+    module("", "Transformer")?;
+    module("1_Pooling", "Pooling")?;
+    for dense in &settings.dense {
+        module(&dense.folder, "Dense")?;
+        write_json(&into.join(&dense.folder).join("config.json"), &dense.config())?;
     }
-    make_folder(&into.join("1_Pooling"))?;
-    let width = match architecture {
-        Architecture::Bert(config) => config.hidden_size,
-    };
-    let pooling = json!({
-        "word_embedding_dimension": width,
-        "pooling_mode_cls_token": settings.pooling == Pooling::Cls,
-        "pooling_mode_mean_tokens": settings.pooling == Pooling::Mean,
-        "pooling_mode_max_tokens": false,
-        "pooling_mode_mean_sqrt_len_tokens": false,
-    });
+    if settings.length == Length::Unit {
+        module(&format!("{}_Normalize", 2 + settings.dense.len()), "Normalize")?;
+    }
+    let mut pooling = json!({"word_embedding_dimension": width});
+    for (kind, name, _) in Pooling::NAMES {
+        pooling[format!("pooling_mode_{name}")] = json!(kind == settings.pooling);
+    }
     let similarity = json!({
         "__version__": {"nearmiss": env!("CARGO_PKG_VERSION")},
         "prompts": {"query": settings.query_prompt, "document": settings.document_prompt},
         "default_prompt_name": null,
         "similarity_fn_name": if settings.length == Length::Unit { "cosine" } else { "dot" },
     });
-    write_json(&into.join("config.json"), &config)?;
     write_json(&into.join("modules.json"), &serde_json::Value::Array(modules))?;
     write_json(&into.join("1_Pooling/config.json"), &pooling)?;
     write_json(
@@ -89,6 +75,22 @@ pub(super) fn write_settings(
     write_json(&into.join("config_sentence_transformers.json"), &similarity)?;
     std::fs::write(into.join("README.md"), card).map_err(Error::io("write", into))?;
     Ok(())
+}
+
+/// The `config.json` of a BERT.
+fn bert_config(config: &BertConfig) -> Result<serde_json::Value> {
+    let mut value = serde_json::to_value(config).map_err(candle_core::Error::wrap)?;
+    value["architectures"] = json!(["BertModel"]);
+    value["model_type"] = json!("bert");
+    value["pad_token_id"] = json!(0);
+    value["position_embedding_type"] = json!("absolute");
+    value["torch_dtype"] = json!("float32");
+    for (key, default) in
+        [("hidden_dropout_prob", 0.1), ("attention_probs_dropout_prob", 0.1), ("initializer_range", 0.02)]
+    {
+        value[key] = json!(default);
+    }
+    Ok(value)
 }
 
 /// The sizes of a fresh encoder.
@@ -124,7 +126,10 @@ impl FreshEncoder {
                 hidden_act: "gelu".into(),
                 max_position_embeddings: self.max_length,
                 type_vocab_size: 2,
-                layer_norm_eps: 1e-12,
+                layer_norm_eps: BERT.layer_norm_eps,
+                pad_token_id: Some(0),
+                relative_attention_num_buckets: 0,
+                family: &BERT,
             };
             config.check(into).map_err(Error::from)?;
             let mut random = self.seed.stream("encode/fresh");
@@ -140,17 +145,15 @@ impl FreshEncoder {
             parameters.write(&folder.join("model.safetensors"))?;
             let settings = EncoderSettings {
                 pooling: Pooling::Mean,
+                dense: Vec::new(),
                 length: Length::Unit,
                 max_length: self.max_length,
                 query_prompt: String::new(),
                 document_prompt: String::new(),
             };
-            write_settings(
-                folder,
-                &Architecture::Bert(config),
-                &settings,
-                "# An untrained encoder\n\nMade by nearmiss from random weights; train it before use.\n",
-            )
+            write_json(&folder.join("config.json"), &bert_config(&config)?)?;
+            let card = "# An untrained encoder\n\nMade by nearmiss from random weights; train it before use.\n";
+            write_settings(folder, &settings, self.width, card)
         })
     }
 }
@@ -161,7 +164,7 @@ fn normal(random: &mut impl rand::Rng) -> f32 {
     radius * (std::f32::consts::TAU * random.random::<f32>()).cos()
 }
 
-fn make_folder(path: &Path) -> Result<()> {
+pub(super) fn make_folder(path: &Path) -> Result<()> {
     Ok(std::fs::create_dir_all(path).map_err(Error::io("create", path))?)
 }
 

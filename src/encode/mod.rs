@@ -1,27 +1,33 @@
 //! Texts to vectors: differentiable trunks, packing, pooling, the bi-encoder.
 
 pub mod bert;
+pub mod bert_config;
 pub mod bi_encoder;
 mod blocks;
+pub mod cross_encoder;
+pub mod dense;
 pub mod device;
 pub mod error;
+pub mod family;
 mod fast_bert;
 pub mod folder;
 mod fused;
 pub mod kernels;
 pub mod packing;
 pub mod parameters;
+pub mod pooling;
 pub mod settings;
 pub mod trunk;
 pub mod vectors;
 pub mod workers;
 
 pub use bi_encoder::{BiEncoder, Encoded};
+pub use cross_encoder::CrossEncoder;
 pub use error::EncodeError;
 pub use folder::FreshEncoder;
 pub use kernels::{Instructions, Precision};
 pub use packing::PackedBatch;
-pub use settings::Role;
+pub use settings::{Prompts, Role};
 pub use trunk::{Computing, Kernels, Mode};
 pub use vectors::Vectors;
 

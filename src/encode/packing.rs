@@ -5,6 +5,7 @@
 pub struct PackedBatch {
     ids: Vec<u32>,
     lengths: Vec<usize>,
+    sides: Option<Vec<u32>>,
 }
 
 impl PackedBatch {
@@ -15,7 +16,24 @@ impl PackedBatch {
     #[must_use]
     pub fn new(sequences: &[&[u32]]) -> Self {
         assert!(!sequences.is_empty() && sequences.iter().all(|s| !s.is_empty()), "a batch of non-empty sequences");
-        Self { ids: sequences.concat(), lengths: sequences.iter().map(|s| s.len()).collect() }
+        Self { ids: sequences.concat(), lengths: sequences.iter().map(|s| s.len()).collect(), sides: None }
+    }
+
+    /// The same sequences with, for each token, which text of a pair it is of (the token type): one list a sequence.
+    ///
+    /// # Panics
+    /// When there are not as many as tokens.
+    #[must_use]
+    pub fn with_sides(self, sides: &[&[u32]]) -> Self {
+        let sides = sides.concat();
+        assert_eq!(sides.len(), self.ids.len(), "a side for every token");
+        Self { sides: Some(sides), ..self }
+    }
+
+    /// Which text of its pair each token is of, where the sequences are pairs: `(T,)`.
+    #[must_use]
+    pub fn sides(&self) -> Option<&[u32]> {
+        self.sides.as_deref()
     }
 
     /// T token ids.

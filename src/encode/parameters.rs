@@ -15,11 +15,11 @@ pub struct WeightFile {
 }
 
 impl WeightFile {
-    /// The tensors of `path`, as f32 on `device`; a leading `bert.` is taken off the names.
+    /// The tensors of `path`, as f32 on `device`; a leading `prefix` is taken off the names.
     ///
     /// # Errors
     /// [`EncodeError::Data`] when there is no such file or it is no whole safetensors file of numbers.
-    pub fn open(path: &Path, device: &Device) -> Result<Self> {
+    pub fn open(path: &Path, prefix: &str, device: &Device) -> Result<Self> {
         if !path.is_file() {
             let mut fault = Fault::new(path, "the encoder's weights", "no such file");
             if path.with_file_name("pytorch_model.bin").is_file() {
@@ -36,7 +36,7 @@ impl WeightFile {
         let mut tensors = HashMap::new();
         for (name, tensor) in candle_core::safetensors::load(path, device).map_err(unreadable)? {
             let tensor = if tensor.dtype().is_float() { tensor.to_dtype(DType::F32)? } else { tensor };
-            tensors.insert(name.strip_prefix("bert.").unwrap_or(&name).to_owned(), tensor);
+            tensors.insert(name.strip_prefix(prefix).unwrap_or(&name).to_owned(), tensor);
         }
         Ok(Self { path: path.to_owned(), tensors })
     }
@@ -48,11 +48,16 @@ impl WeightFile {
             .max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)).then_with(|| b.cmp(a)));
         let fault = Fault::new(&self.path, "this tensor", "no such tensor").key(name);
         match near {
-            Some(near) => fault.hint(format!("the nearest name in the file is {near}; is it a BERT encoder's file?")),
+            Some(near) => fault.hint(format!(
+                "the nearest name in the file is {near}; do config.json and the weights belong together?"
+            )),
             None => fault.hint("the file holds no tensor at all"),
         }
     }
 }
+
+/// How names begin of tensors that do not touch the vectors: poolers, and heads of language models.
+const HARMLESS: [&str; 5] = ["pooler.", "cls.", "lm_head.", "vocab_", "qa_outputs."];
 
 /// Variables by name, in name order; every one of them takes part in the forward pass.
 #[derive(Debug, Clone, Default)]
@@ -86,7 +91,7 @@ impl Parameters {
             variables.insert(name.clone(), Var::from_tensor(&tensor)?);
         }
         let harmless =
-            |name: &str| name.starts_with("pooler.") || name.starts_with("cls.") || name.ends_with("position_ids");
+            |name: &str| HARMLESS.iter().any(|start| name.starts_with(start)) || name.ends_with("position_ids");
         let mut rest: Vec<String> = file.tensors.into_keys().filter(|name| !harmless(name)).collect();
         rest.sort();
         if let Some(first) = rest.first() {
@@ -96,6 +101,26 @@ impl Parameters {
             );
         }
         Ok(Self { variables, changes: Arc::default() })
+    }
+
+    /// These and `others`, whose names get `prefix`.
+    #[must_use]
+    pub fn joined(mut self, others: Self, prefix: &str) -> Self {
+        self.variables.extend(others.variables.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value)));
+        self
+    }
+
+    /// Those whose names begin with `prefix`, by the rest of their names; and the others.
+    #[must_use]
+    pub fn split(&self, prefix: &str) -> (Self, Self) {
+        let (mut within, mut others) = (Self::default(), Self::default());
+        for (name, variable) in &self.variables {
+            match name.strip_prefix(prefix) {
+                Some(rest) => within.variables.insert(rest.to_owned(), variable.clone()),
+                None => others.variables.insert(name.clone(), variable.clone()),
+            };
+        }
+        (within, others)
     }
 
     /// Fresh variables: `draw` gives the values of each.

@@ -1,20 +1,12 @@
 //! What an encoder folder says of itself: the sentence-transformers files around the weights.
 //! Both layouts are read (FORMATS: booleans `pooling_mode_*`, or one string `pooling_mode`).
 
+use super::dense::Dense;
+use super::pooling::Pooling;
 use crate::data::{Error, Fault, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
-
-/// How token vectors become one vector for the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pooling {
-    /// The first token's vector.
-    Cls,
-    /// The mean over all tokens, special ones included.
-    Mean,
-}
 
 /// Whether vectors are brought to length 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +33,8 @@ pub enum Role {
 pub struct EncoderSettings {
     /// Pooling over tokens.
     pub pooling: Pooling,
+    /// Linear layers over the pooled vector, in order; mostly none.
+    pub dense: Vec<Dense>,
     /// Length of the vectors.
     pub length: Length,
     /// Tokens a text is cut to, special tokens included.
@@ -52,13 +46,25 @@ pub struct EncoderSettings {
 }
 
 impl EncoderSettings {
+    /// The same with those prompts that `prompts` gives in place of its own.
+    #[must_use]
+    pub fn prompted(mut self, prompts: &Prompts) -> Self {
+        if let Some(query) = &prompts.query {
+            self.query_prompt.clone_from(query);
+        }
+        if let Some(document) = &prompts.document {
+            self.document_prompt.clone_from(document);
+        }
+        self
+    }
+
     /// The settings of the folder; `positions` is the largest length the trunk can take.
     ///
     /// # Errors
     /// [`Error::Input`] when a file is no JSON, when pooling is missing or not supported, or when a module is unknown.
     pub fn read(folder: &Path, positions: usize) -> Result<Self> {
         let modules = folder.join("modules.json");
-        let (pooling, length) = if modules.is_file() {
+        let Modules { pooling, dense, length } = if modules.is_file() {
             read_modules(folder, &modules)?
         } else {
             return Err(Fault::new(&modules, "the modules of a sentence-transformers folder", "no such file")
@@ -73,12 +79,15 @@ impl EncoderSettings {
             .flatten()
             .find_map(|value| usize::try_from(value.as_u64()?).ok());
         let prompts = read_object(&folder.join("config_sentence_transformers.json"))?;
+        let default = prompts.get("default_prompt_name").and_then(Value::as_str);
         let prompt = |names: &[&str]| {
-            let text = names.iter().find_map(|name| prompts.get("prompts")?.get(name)?.as_str());
+            let mut names = names.iter().copied().chain(default);
+            let text = names.find_map(|name| prompts.get("prompts")?.get(name)?.as_str());
             text.unwrap_or_default().to_owned()
         };
         Ok(Self {
             pooling,
+            dense,
             length,
             max_length: stated.unwrap_or(positions).min(positions),
             query_prompt: prompt(&["query"]),
@@ -96,6 +105,23 @@ impl EncoderSettings {
     }
 }
 
+/// Prompts given by hand, in place of the encoder's own; "" takes one away.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prompts {
+    /// Put before every query.
+    pub query: Option<String>,
+    /// Put before every document.
+    pub document: Option<String>,
+}
+
+/// The files of the modules that `folder` lists, by their names inside it; the trunk's are not among them.
+pub(super) fn module_files(folder: &Path) -> Vec<String> {
+    let modules = read_list(&folder.join("modules.json")).unwrap_or_default();
+    let places = modules.iter().filter_map(|module| module.get("path")?.as_str());
+    let files = |place: &str| ["config.json", "model.safetensors"].map(|name| format!("{place}/{name}"));
+    places.filter(|place| !place.is_empty()).flat_map(files).filter(|name| folder.join(name).is_file()).collect()
+}
+
 /// The JSON object in `path`; an empty one when there is no such file.
 pub(super) fn read_object(path: &Path) -> Result<Value> {
     if !path.is_file() {
@@ -109,31 +135,43 @@ pub(super) fn read_object(path: &Path) -> Result<Value> {
     }
 }
 
-fn read_modules(folder: &Path, path: &Path) -> Result<(Pooling, Length)> {
+fn read_list(path: &Path) -> Result<Vec<Value>> {
     let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-    let modules: Vec<Value> =
-        serde_json::from_str(&text).map_err(|e| Fault::new(path, "a JSON list of modules", e.to_string()))?;
+    Ok(serde_json::from_str(&text).map_err(|e| Fault::new(path, "a JSON list of modules", e.to_string()))?)
+}
+
+/// What follows the trunk.
+struct Modules {
+    pooling: Pooling,
+    dense: Vec<Dense>,
+    length: Length,
+}
+
+fn read_modules(folder: &Path, path: &Path) -> Result<Modules> {
     let mut pooling = None;
+    let mut dense = Vec::new();
     let mut length = Length::Free;
-    for module in &modules {
+    for module in &read_list(path)? {
         let kind = module.get("type").and_then(Value::as_str).unwrap_or_default();
-        match kind.rsplit('.').next().unwrap_or_default() {
-            "Transformer" => {}
-            "Pooling" => {
-                let place = module.get("path").and_then(Value::as_str).unwrap_or("1_Pooling");
-                pooling = Some(read_pooling(&folder.join(place).join("config.json"))?);
+        let place = |default| module.get("path").and_then(Value::as_str).unwrap_or(default);
+        match (kind.rsplit('.').next().unwrap_or_default(), length) {
+            ("Transformer", _) => {}
+            ("Pooling", Length::Free) if dense.is_empty() => {
+                pooling = Some(read_pooling(&folder.join(place("1_Pooling")).join("config.json"))?);
             }
-            "Normalize" => length = Length::Unit,
+            ("Dense", Length::Free) if pooling.is_some() => dense.push(Dense::read(folder, place("2_Dense"))?),
+            ("Normalize", _) => length = Length::Unit,
             _ => {
-                return Err(Fault::new(path, "modules Transformer, Pooling and Normalize", format!("module {kind:?}"))
+                let expected = "modules Transformer, Pooling, Dense and Normalize, in this order";
+                return Err(Fault::new(path, expected, format!("module {kind:?}"))
                     .key("type")
-                    .hint("dense layers and other modules are not supported yet")
+                    .hint("other modules, and another order, are not supported")
                     .into());
             }
         }
     }
     let pooling = pooling.ok_or_else(|| Fault::new(path, "a Pooling module", "none").key("type"))?;
-    Ok((pooling, length))
+    Ok(Modules { pooling, dense, length })
 }
 
 fn read_pooling(path: &Path) -> Result<Pooling> {
@@ -143,22 +181,32 @@ fn read_pooling(path: &Path) -> Result<Pooling> {
             .into());
     }
     let config = read_object(path)?;
-    let chosen: Vec<String> = match config.get("pooling_mode") {
-        Some(Value::String(mode)) => vec![mode.clone()],
+    if config.get("include_prompt").and_then(Value::as_bool) == Some(false) {
+        return Err(Fault::new(path, "true", "false")
+            .key("include_prompt")
+            .hint("pooling that leaves out the prompt is not supported")
+            .into());
+    }
+    let chosen: Vec<&str> = match config.get("pooling_mode") {
+        Some(Value::String(mode)) => vec![mode],
+        Some(Value::Array(modes)) => modes.iter().filter_map(Value::as_str).collect(),
         _ => config
             .as_object()
             .into_iter()
             .flatten()
-            .filter(|(key, value)| key.starts_with("pooling_mode_") && value.as_bool() == Some(true))
-            .map(|(key, _)| key["pooling_mode_".len()..].to_owned())
+            .filter(|(_, value)| value.as_bool() == Some(true))
+            .filter_map(|(key, _)| key.strip_prefix("pooling_mode_"))
             .collect(),
     };
-    match chosen.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["cls" | "cls_token"] => Ok(Pooling::Cls),
-        ["mean" | "mean_tokens"] => Ok(Pooling::Mean),
-        _ => Err(Fault::new(path, "cls or mean pooling", format!("{chosen:?}"))
-            .key("pooling_mode")
-            .hint("other kinds of pooling, and several at once, are not supported yet")
-            .into()),
+    let known = |name: &str| Pooling::NAMES.into_iter().find(|&(_, old, new)| name == old || name == new);
+    if let [one] = chosen[..]
+        && let Some((pooling, ..)) = known(one)
+    {
+        return Ok(pooling);
     }
+    let names = Pooling::NAMES.map(|(.., name)| name).join(", ");
+    Err(Fault::new(path, format!("one of: {names}"), format!("{chosen:?}"))
+        .key("pooling_mode")
+        .hint("several kinds of pooling at once are not supported")
+        .into())
 }

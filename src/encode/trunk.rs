@@ -1,6 +1,8 @@
 //! What every encoder architecture offers, and the table of those that there are.
 
-use super::bert::{self, Bert, BertConfig};
+use super::bert::Bert;
+use super::bert_config::{BertConfig, read_config};
+use super::family::{Bias, FAMILIES, HeadNames};
 use super::fast_bert::FastBert;
 use super::kernels::{Instructions, Precision};
 use super::packing::PackedBatch;
@@ -63,16 +65,18 @@ pub trait Trunk: Send + Sync {
     fn width(&self) -> usize;
 }
 
-/// An architecture with its configuration; one row per `model_type`.
+/// An architecture with its configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Architecture {
-    /// BERT and what shares its layout: BGE, E5, GTE, MiniLM, contriever.
+    /// BERT and what differs from it in names and embeddings: a row of [`FAMILIES`] each.
     Bert(BertConfig),
 }
 
 impl Architecture {
     /// Names that `config.json` may give as `model_type`.
-    pub const SUPPORTED: &'static [&'static str] = &["bert"];
+    pub fn supported() -> impl Iterator<Item = &'static str> {
+        FAMILIES.iter().map(|family| family.name)
+    }
 
     /// The architecture that a `config.json` describes.
     ///
@@ -80,14 +84,13 @@ impl Architecture {
     /// [`EncodeError::Data`] when `model_type` is not supported or a key is missing or wrong.
     pub fn read(path: &Path) -> Result<Self> {
         let value = super::settings::read_object(path)?;
-        match value.get("model_type").and_then(serde_json::Value::as_str) {
-            Some("bert") => Ok(Self::Bert(bert::read_config(&value, path)?)),
-            other => {
-                let supported = format!("one of: {}", Self::SUPPORTED.join(", "));
-                let found = other.map_or_else(|| "no such key".to_owned(), |name| format!("{name:?}"));
-                Err(data::Error::from(Fault::new(path, supported, found).key("model_type")).into())
-            }
+        let named = value.get("model_type").and_then(serde_json::Value::as_str);
+        if let Some(family) = FAMILIES.iter().find(|family| named == Some(family.name)) {
+            return Ok(Self::Bert(read_config(family, &value, path)?));
         }
+        let supported = format!("one of: {}", Self::supported().collect::<Vec<_>>().join(", "));
+        let found = named.map_or_else(|| "no such key".to_owned(), |name| format!("{name:?}"));
+        Err(data::Error::from(Fault::new(path, supported, found).key("model_type")).into())
     }
 
     /// Names and shapes of its weights.
@@ -98,11 +101,49 @@ impl Architecture {
         }
     }
 
+    /// What names of its weights may begin with, the dot included.
+    #[must_use]
+    pub fn prefix(&self) -> &'static str {
+        match self {
+            Self::Bert(config) => config.family.prefix,
+        }
+    }
+
+    /// Names of a cross-encoder's head over it.
+    #[must_use]
+    pub fn head(&self) -> HeadNames {
+        match self {
+            Self::Bert(config) => config.family.head,
+        }
+    }
+
+    /// D, the width of the token vectors.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Bert(config) => config.hidden_size,
+        }
+    }
+
     /// Longest sequence in tokens.
     #[must_use]
     pub fn positions(&self) -> usize {
         match self {
-            Self::Bert(config) => config.max_position_embeddings,
+            Self::Bert(config) => config.longest(),
+        }
+    }
+
+    /// `computing` as far as this architecture has it: without kernels of the CPU's own, inference is composed.
+    ///
+    /// # Errors
+    /// [`EncodeError::Precision`], [`EncodeError::ArchitecturePrecision`] when bf16 is not to be had.
+    pub(super) fn inference(&self, computing: Computing) -> Result<Kernels> {
+        let Self::Bert(config) = self;
+        let kernels = if config.family.bias == Bias::Absent { computing.kernels } else { Kernels::Composed };
+        match (computing.precision, kernels) {
+            (Precision::Bf16, Kernels::Composed) if kernels == computing.kernels => Err(EncodeError::Precision),
+            (Precision::Bf16, Kernels::Composed) => Err(EncodeError::ArchitecturePrecision(config.family.name)),
+            _ => Ok(kernels),
         }
     }
 

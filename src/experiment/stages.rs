@@ -5,7 +5,7 @@ use super::recipe::DenseChoice;
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
 use crate::data::{Collection, Digest, Instance, Provenance, Qrels, Query, Reading, Seed, Store, Watch, atomic, jsonl};
-use crate::encode::{BiEncoder, Computing, Precision, Role, Vectors};
+use crate::encode::{BiEncoder, Computing, Precision, Prompts, Role, Vectors};
 use crate::eval::{Dialect, Evaluation, Metric, Rules, evaluate};
 use crate::retrieve::{Bm25, Bm25Settings, Dense, DenseIndex, Exact, Searcher, Similarity};
 use crate::train::{StepRecord, TrainSettings, Trainer};
@@ -51,7 +51,7 @@ impl Workplace<'_> {
 pub struct OpenEncoder {
     /// The encoder.
     pub encoder: BiEncoder,
-    /// Digest of what decides its vectors.
+    /// Digest of what decides its vectors: of the folder, and of prompts given by hand.
     pub digest: Digest,
 }
 
@@ -64,6 +64,23 @@ impl OpenEncoder {
         let computing = Computing { precision: work.precision, ..Computing::of(&work.device) };
         let encoder = BiEncoder::open_with(folder, &work.device, computing)?;
         Ok(Self { encoder, digest: BiEncoder::digest(folder)? })
+    }
+
+    /// The same encoder with prompts given by hand.
+    #[must_use]
+    pub fn prompted(mut self, prompts: &Prompts) -> Self {
+        if *prompts != Prompts::default() {
+            self.encoder = self.encoder.prompted(prompts);
+            self.digest = Digest::of_json(&json!({"encoder": self.digest, "prompts": prompts}));
+        }
+        self
+    }
+
+    /// Its prompts, for provenance.
+    #[must_use]
+    pub fn prompts(&self) -> serde_json::Value {
+        let settings = self.encoder.settings();
+        json!({"query": settings.query_prompt, "document": settings.document_prompt})
     }
 
     pub(super) fn similarity(&self) -> Similarity {

@@ -29,6 +29,17 @@ pub struct Tokenized {
     pub truncated: usize,
 }
 
+/// Token ids of many pairs of texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenizedPairs {
+    /// Ids of each pair with its special tokens; never empty, at most the maximal length.
+    pub ids: Vec<Vec<u32>>,
+    /// For each of the ids the token type, by which encoders know which text it is of.
+    pub sides: Vec<Vec<u32>>,
+    /// How many pairs were cut.
+    pub truncated: usize,
+}
+
 impl Tokenizer {
     /// The tokenizer in `path` (a `tokenizer.json`), cutting texts to `max_length` tokens, special tokens included.
     ///
@@ -84,6 +95,17 @@ impl Tokenizer {
         let encodings = self.inner.encode_batch_fast(texts.to_vec(), true)?;
         let truncated = encodings.iter().filter(|e| !e.get_overflowing().is_empty()).count();
         Ok(Tokenized { ids: encodings.into_iter().map(|e| e.get_ids().to_vec()).collect(), truncated })
+    }
+
+    /// Ids of each pair of texts, in parallel; what is too long loses tokens of the longer text first.
+    ///
+    /// # Errors
+    /// The library's message when it cannot tokenize a pair.
+    pub fn encode_pairs(&self, pairs: &[(&str, &str)]) -> Result<TokenizedPairs, tokenizers::Error> {
+        let encodings = self.inner.encode_batch_fast(pairs.to_vec(), true)?;
+        let truncated = encodings.iter().filter(|e| !e.get_overflowing().is_empty()).count();
+        let (ids, sides) = encodings.iter().map(|e| (e.get_ids().to_vec(), e.get_type_ids().to_vec())).unzip();
+        Ok(TokenizedPairs { ids, sides, truncated })
     }
 }
 

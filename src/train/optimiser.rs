@@ -80,7 +80,7 @@ impl AdamW {
 
 /// Biases and norms are not pulled towards 0 (as BERT and its successors were trained).
 fn decays(name: &str) -> bool {
-    name.rsplit('.').next() != Some("bias") && !name.contains("LayerNorm")
+    name.rsplit('.').next() != Some("bias") && !["LayerNorm", "layer_norm"].iter().any(|norm| name.contains(norm))
 }
 
 /// Global L2 norm of the gradients before clipping; scales them to `settings.max_gradient_norm` where it is larger.

@@ -1,0 +1,226 @@
+//! Pairs of a query and a passage to labels: the trunk over both texts at once, and a sequence classification head over
+//! the first token, read from a folder as transformers and sentence-transformers save it. For inference alone.
+
+use super::family::HeadNames;
+use super::fast_bert::{FastBert, Finish, Scratch};
+use super::packing::{PackedBatch, group_by_length};
+use super::parameters::{Parameters, WeightFile};
+use super::pooling::{Pooling, pool};
+use super::settings::{Length, read_object};
+use super::trunk::{Architecture, Computing, Kernels, Mode, Trunk, absent};
+use super::{EncodeError, Result, workers};
+use crate::data::{self, Digest, Fault, Watch};
+use crate::text::Tokenizer;
+use candle_core::{Device, Tensor};
+use serde::Serialize;
+use serde_json::Value;
+use std::path::Path;
+
+/// Tokens that one forward pass takes together.
+const TOKENS_PER_BATCH: usize = 512;
+
+/// What the head's numbers become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scale {
+    /// A probability: the sigmoid of the number where there is one label, the softmax over labels where there are more.
+    Relevance,
+    /// What the folder's own configuration says: mostly the bare number, or its sigmoid.
+    Raw,
+}
+
+/// The activation that a cross-encoder's folder states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Own {
+    Identity,
+    Sigmoid,
+}
+
+/// A cross-encoder: a pair in, a number for each label out.
+pub struct CrossEncoder {
+    tokenizer: Tokenizer,
+    parameters: Parameters,
+    head: HeadNames,
+    forward: Forward,
+    labels: Vec<String>,
+    own: Own,
+    device: Device,
+}
+
+enum Forward {
+    Composed(Box<dyn Trunk>),
+    Fast(Box<FastBert>),
+}
+
+/// Numbers of pairs, and how many pairs were cut to fit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scored {
+    /// A list a pair, in the order given; in it a number a label.
+    pub scores: Vec<Vec<f32>>,
+    /// Pairs cut to the maximal length.
+    pub truncated: usize,
+}
+
+impl CrossEncoder {
+    /// The cross-encoder in `folder`, on `device`.
+    ///
+    /// # Errors
+    /// [`EncodeError::Data`] naming the file, key or tensor that is missing or wrong; [`EncodeError::Precision`] when
+    /// bf16 is not to be had.
+    pub fn open(folder: &Path, device: &Device, computing: Computing) -> Result<Self> {
+        let path = folder.join("config.json");
+        let architecture = Architecture::read(&path)?;
+        let config = read_object(&path)?;
+        let labels = labels(&config);
+        let tokenizer_config = read_object(&folder.join("tokenizer_config.json"))?;
+        let stated = tokenizer_config.get("model_max_length").and_then(Value::as_u64);
+        let max_length =
+            stated.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX).min(architecture.positions());
+        let tokenizer = Tokenizer::open(&folder.join("tokenizer.json"), max_length).map_err(data::Error::from)?;
+        let own = own_activation(folder, &config, labels.len())?;
+
+        let head = architecture.head();
+        let width = architecture.width();
+        let mut wanted = architecture.weights();
+        for (name, outputs) in [(head.dense, width), (head.labels, labels.len())] {
+            wanted.push((format!("{name}.weight"), (outputs, width).into()));
+            wanted.push((format!("{name}.bias"), outputs.into()));
+        }
+        let file = WeightFile::open(&folder.join("model.safetensors"), architecture.prefix(), device)?;
+        let parameters = Parameters::take(file, &wanted)?;
+        let weights = |name: &str| weight(&parameters, name);
+        let forward = match architecture.inference(computing)? {
+            Kernels::Composed => Forward::Composed(architecture.build(Kernels::Composed, &weights)?),
+            Kernels::Fused => Forward::Fast(Box::new(architecture.build_fast(computing, &weights)?)),
+        };
+        Ok(Self { tokenizer, parameters, head, forward, labels, own, device: device.clone() })
+    }
+
+    /// Digest of everything that decides a pair's numbers: weights, vocabulary and settings.
+    ///
+    /// # Errors
+    /// [`EncodeError::Data`].
+    pub fn digest(folder: &Path) -> Result<Digest> {
+        let names = [
+            "config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "config_sentence_transformers.json",
+        ];
+        Ok(Digest::of_files(folder, &names)?)
+    }
+
+    /// What its labels are called, in their order.
+    #[must_use]
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// The numbers of each (query, passage), in the order given; the same whatever the number of threads. A pair that
+    /// is too long loses tokens of the longer text first.
+    ///
+    /// # Errors
+    /// [`EncodeError::Tokenize`], [`EncodeError::Candle`], [`EncodeError::NotFinite`], or a stop.
+    pub fn score(&self, pairs: &[(&str, &str)], scale: Scale, watch: &dyn Watch) -> Result<Scored> {
+        let tokens = self.tokenizer.encode_pairs(pairs)?;
+        let lengths: Vec<usize> = tokens.ids.iter().map(Vec::len).collect();
+        let groups = group_by_length(&lengths, TOKENS_PER_BATCH);
+        let rows = workers::map_with(&self.device, &groups, Scratch::default, |scratch, group| -> Result<_> {
+            watch.check()?;
+            let ids: Vec<&[u32]> = group.iter().map(|&place| tokens.ids[place].as_slice()).collect();
+            let sides: Vec<&[u32]> = group.iter().map(|&place| tokens.sides[place].as_slice()).collect();
+            let batch = PackedBatch::new(&ids).with_sides(&sides);
+            let rows = self.classify(&self.first_tokens(&batch, scratch)?, scale)?;
+            watch.advance(group.len() as u64);
+            Ok(rows)
+        })?;
+        let mut scores = vec![Vec::new(); pairs.len()];
+        for (&place, row) in groups.iter().flatten().zip(rows.into_iter().flatten()) {
+            scores[place] = row;
+        }
+        if scores.iter().flatten().any(|value| !value.is_finite()) {
+            return Err(EncodeError::NotFinite);
+        }
+        Ok(Scored { scores, truncated: tokens.truncated })
+    }
+
+    /// The trunk's vectors of the pairs' first tokens, `(B, D)`.
+    fn first_tokens(&self, batch: &PackedBatch, scratch: &mut Scratch) -> Result<Tensor> {
+        match &self.forward {
+            Forward::Composed(trunk) => pool(&trunk.forward(batch, &mut Mode::Inference)?, batch, Pooling::Cls),
+            Forward::Fast(fast) => {
+                let finish = Finish { pooling: Pooling::Cls, length: Length::Free };
+                let values = fast.vectors(batch, finish, scratch)?;
+                Ok(Tensor::from_vec(values, (batch.lengths().len(), ()), &self.device)?)
+            }
+        }
+    }
+
+    /// A number a label for each row of `(B, D)`, row by row: a product of several could sum in another order.
+    fn classify(&self, rows: &Tensor, scale: Scale) -> Result<Vec<Vec<f32>>> {
+        let linear = |x: &Tensor, name: &str| -> Result<Tensor> {
+            let product = x.matmul(&weight(&self.parameters, &format!("{name}.weight"))?.t()?)?;
+            Ok(product.broadcast_add(&weight(&self.parameters, &format!("{name}.bias"))?)?)
+        };
+        (0..rows.dim(0)?)
+            .map(|row| {
+                let hidden = self.head.activation.of(&linear(&rows.narrow(0, row, 1)?, self.head.dense)?)?;
+                let logits = linear(&hidden, self.head.labels)?.flatten_all()?.to_vec1::<f32>()?;
+                Ok(scaled(logits, scale, self.own))
+            })
+            .collect()
+    }
+}
+
+fn sigmoid(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
+}
+
+fn scaled(logits: Vec<f32>, scale: Scale, own: Own) -> Vec<f32> {
+    match (scale, own) {
+        (Scale::Raw, Own::Identity) => logits,
+        (Scale::Relevance, _) if logits.len() > 1 => {
+            let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let shares: Vec<f32> = logits.iter().map(|logit| (logit - most).exp()).collect();
+            let sum: f32 = shares.iter().sum();
+            shares.into_iter().map(|share| share / sum).collect()
+        }
+        (Scale::Raw, Own::Sigmoid) | (Scale::Relevance, _) => logits.into_iter().map(sigmoid).collect(),
+    }
+}
+
+/// A weight without gradient tracking.
+fn weight(parameters: &Parameters, name: &str) -> Result<Tensor> {
+    Ok(parameters.get(name).ok_or_else(|| absent(name))?.detach())
+}
+
+/// Names of the labels by their numbers; two, as transformers has it, where the configuration says nothing.
+fn labels(config: &Value) -> Vec<String> {
+    let Some(names) = config.get("id2label").and_then(Value::as_object) else {
+        let count = config.get("num_labels").and_then(Value::as_u64).unwrap_or(2);
+        return (0..count).map(|label| format!("LABEL_{label}")).collect();
+    };
+    let name = |label: usize| names.get(&label.to_string()).and_then(Value::as_str).unwrap_or_default().to_owned();
+    (0..names.len()).map(name).collect()
+}
+
+/// The activation that the folder states, in any of the places sentence-transformers has kept it; else its default.
+fn own_activation(folder: &Path, config: &Value, labels: usize) -> Result<Own> {
+    let path = folder.join("config_sentence_transformers.json");
+    let newer = read_object(&path)?;
+    let stated = [
+        config.get("sentence_transformers").and_then(|own| own.get("activation_fn")),
+        config.get("sbert_ce_default_activation_function"),
+        newer.get("activation_fn"),
+    ];
+    match stated.into_iter().flatten().find_map(Value::as_str) {
+        None => Ok(if labels == 1 { Own::Sigmoid } else { Own::Identity }),
+        Some(name) if name.ends_with(".Identity") => Ok(Own::Identity),
+        Some(name) if name.ends_with(".Sigmoid") => Ok(Own::Sigmoid),
+        Some(name) => {
+            let fault = Fault::new(&path, "Identity or Sigmoid", format!("{name:?}")).key("activation_fn");
+            Err(data::Error::from(fault).into())
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Every architecture of the table, tiny and random: a text's vector does not depend on its batch, the fast path gives
+//! what the composed one gives, every variable gets a gradient, and what is saved opens again. That the numbers are
+//! those of transformers is checked by tests/peers/architectures.py.
+
+use candle_core::{Device, Tensor};
+use nearmiss::data::{Quiet, Seed};
+use nearmiss::encode::dense::{Activation, Dense};
+use nearmiss::encode::family::FAMILIES;
+use nearmiss::encode::parameters::Parameters;
+use nearmiss::encode::pooling::Pooling;
+use nearmiss::encode::trunk::Architecture;
+use nearmiss::encode::{BiEncoder, Computing, Kernels, Mode, PackedBatch, Precision, Prompts, Role};
+use nearmiss::text::tokenizer::make_wordpiece;
+use rand::RngExt;
+use serde_json::{Value, json};
+use std::error::Error;
+use std::path::Path;
+
+const TEXTS: [&str; 4] = [
+    "iron melts at 1538 degrees",
+    "",
+    "gold was known in antiquity, and so were silver and copper, which lie above and below it",
+    "[PAD] hydrogen [PAD]",
+];
+
+/// A `config.json` of two layers, width 32 and `vocabulary` tokens.
+fn config(family: &str, vocabulary: usize) -> Value {
+    let shared =
+        json!({"model_type": family, "vocab_size": vocabulary, "max_position_embeddings": 40, "pad_token_id": 0});
+    let sizes = match family {
+        "distilbert" => json!({"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48, "activation": "gelu"}),
+        _ => json!({
+            "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
+            "hidden_act": "gelu", "type_vocab_size": 2, "layer_norm_eps": 1e-5, "relative_attention_num_buckets": 32,
+        }),
+    };
+    let objects = [shared, sizes].map(|value| value.as_object().cloned().unwrap_or_default());
+    objects.into_iter().flatten().collect::<serde_json::Map<_, _>>().into()
+}
+
+/// Values around 0, around 1 for the weights of norms, of the size that trained ones have.
+fn random(weights: &[(String, candle_core::Shape)]) -> Result<Parameters, Box<dyn Error>> {
+    let mut random = Seed(7).stream("tests/architectures");
+    Ok(Parameters::fresh(weights, &Device::Cpu, |name, count| {
+        let is_norm = name.to_lowercase().replace('_', "").contains("layernorm") && name.ends_with("weight");
+        (0..count).map(|_| f32::from(u8::from(is_norm)) + 0.4 * (random.random::<f32>() - 0.5)).collect()
+    })?)
+}
+
+/// A folder as sentence-transformers writes it, with a dense layer where `dense` has one.
+fn write(folder: &Path, family: &str, pooling: Pooling, dense: Option<&Dense>) -> Result<(), Box<dyn Error>> {
+    std::fs::create_dir_all(folder.join("1_Pooling"))?;
+    let texts = TEXTS.map(str::to_owned);
+    let vocabulary = make_wordpiece(&texts, 120, folder).map_err(|error| error.to_string())?;
+    let put = |name: &str, value: &Value| std::fs::write(folder.join(name), value.to_string());
+    put("config.json", &config(family, vocabulary))?;
+    let architecture = Architecture::read(&folder.join("config.json"))?;
+    random(&architecture.weights())?.write(&folder.join("model.safetensors"))?;
+    let name = Pooling::NAMES.iter().find(|(kind, ..)| *kind == pooling).map(|(_, _, name)| name);
+    put("1_Pooling/config.json", &json!({"embedding_dimension": 32, "pooling_mode": name, "include_prompt": true}))?;
+    let mut modules =
+        vec![json!({"path": "", "type": "a.Transformer"}), json!({"path": "1_Pooling", "type": "a.Pooling"})];
+    if let Some(dense) = dense {
+        std::fs::create_dir_all(folder.join(&dense.folder))?;
+        put(&format!("{}/config.json", dense.folder), &dense.config())?;
+        random(&dense.weights())?.write(&folder.join(&dense.folder).join("model.safetensors"))?;
+        modules.push(json!({"path": dense.folder, "type": "a.Dense"}));
+    }
+    modules.push(json!({"path": "3_Normalize", "type": "a.Normalize"}));
+    put("modules.json", &modules.into())?;
+    Ok(())
+}
+
+fn dense() -> Dense {
+    Dense { folder: "2_Dense".into(), inputs: 32, outputs: 24, bias: true, activation: Activation::Tanh }
+}
+
+fn open(folder: &Path, kernels: Kernels) -> Result<BiEncoder, Box<dyn Error>> {
+    Ok(BiEncoder::open_with(folder, &Device::Cpu, Computing { kernels, ..Computing::of(&Device::Cpu) })?)
+}
+
+fn vectors(encoder: &BiEncoder, sequences: &[&[u32]], mode: Mode) -> Result<Vec<Vec<f32>>, Box<dyn Error>> {
+    Ok(encoder.embed(&PackedBatch::new(sequences), mode)?.to_vec2()?)
+}
+
+/// Largest difference of two lists of vectors.
+fn apart(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().flatten().zip(b.iter().flatten()).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn all_paths_of_all_architectures_agree() -> Result<(), Box<dyn Error>> {
+    for (family, (pooling, ..)) in FAMILIES.iter().flat_map(|family| Pooling::NAMES.map(|kind| (family.name, kind))) {
+        let folder = tempfile::tempdir()?;
+        write(folder.path(), family, pooling, Some(&dense()))?;
+        let (fused, composed) = (open(folder.path(), Kernels::Fused)?, open(folder.path(), Kernels::Composed)?);
+        let ids = fused.tokenize(&TEXTS, Role::Document)?.ids;
+        let all: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let together = vectors(&fused, &all, Mode::Inference)?;
+        assert_eq!(together[0].len(), 24);
+        let alone = all.iter().map(|one| Ok(vectors(&fused, &[one], Mode::Inference)?.concat()));
+        let alone = alone.collect::<Result<Vec<_>, Box<dyn Error>>>()?;
+        let far = apart(&together, &alone);
+        // Without fast kernels a batch is padded, and its products may sum in another order.
+        assert!(far < if family == "mpnet" { 1e-6 } else { f32::MIN_POSITIVE }, "{family} {pooling:?}: {far}");
+        for (encoder, mode) in [(&fused, Mode::Training), (&composed, Mode::Inference), (&composed, Mode::Training)] {
+            let far = apart(&together, &vectors(encoder, &all, mode)?);
+            assert!(far < 1e-5, "{family} {pooling:?} {mode:?}: {far}");
+        }
+        let encoded = fused.encode(&TEXTS, Role::Document, &Quiet)?.vectors;
+        let encoded: Vec<Vec<f32>> = (0..encoded.len()).map(|row| encoded.row(row).to_vec()).collect();
+        assert!(apart(&together, &encoded) < 1e-6, "{family} {pooling:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_variable_of_every_architecture_gets_a_gradient() -> Result<(), Box<dyn Error>> {
+    for family in FAMILIES {
+        let folder = tempfile::tempdir()?;
+        write(folder.path(), family.name, Pooling::Mean, Some(&dense()))?;
+        for kernels in [Kernels::Fused, Kernels::Composed] {
+            let encoder = open(folder.path(), kernels)?;
+            let ids = encoder.tokenize(&TEXTS, Role::Document)?.ids;
+            let batch = PackedBatch::new(&ids.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            let vectors = encoder.embed(&batch, Mode::Training)?;
+            let weights: Vec<f32> = (0u8..96).map(|i| f32::from(i).sin()).collect();
+            let weights = Tensor::from_vec(weights, vectors.shape(), &Device::Cpu)?;
+            let store = (vectors * weights)?.sum_all()?.backward()?;
+            for (name, variable) in encoder.parameters().iter() {
+                let gradient = store.get(variable).ok_or_else(|| format!("{}: no gradient for {name}", family.name))?;
+                let size = gradient.abs()?.sum_all()?.to_scalar::<f32>()?;
+                // A shift of all keys changes no softmax: its true gradient is 0.
+                let is_key = ["key.bias", "k_lin.bias", "attn.k.bias"].iter().any(|key| name.ends_with(key));
+                assert!(is_key || size > 1e-6, "{}: the gradient of {name} is {size}", family.name);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_saved_opens_with_the_same_vectors() -> Result<(), Box<dyn Error>> {
+    for (family, (pooling, ..)) in FAMILIES.iter().zip(Pooling::NAMES) {
+        let folder = tempfile::tempdir()?;
+        let saved = folder.path().join("saved");
+        std::fs::create_dir(&saved)?;
+        write(folder.path(), family.name, pooling, Some(&dense()))?;
+        let encoder = open(folder.path(), Kernels::Fused)?;
+        encoder.save(&saved, "# card\n")?;
+        let again = open(&saved, Kernels::Fused)?;
+        assert_eq!(again.settings(), encoder.settings());
+        assert_eq!(again.encode(&TEXTS, Role::Query, &Quiet)?, encoder.encode(&TEXTS, Role::Query, &Quiet)?);
+        let digest = BiEncoder::digest(&saved)?;
+        random(&Dense { bias: false, ..dense() }.weights())?.write(&saved.join("2_Dense/model.safetensors"))?;
+        assert_ne!(digest, BiEncoder::digest(&saved)?, "the digest does not see the dense layer");
+        let message = open(&saved, Kernels::Fused).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(message.contains("2_Dense/model.safetensors: `linear.bias`: expected this tensor"), "{message}");
+    }
+    Ok(())
+}
+
+#[test]
+fn prompts_come_from_the_folder_or_by_hand() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    write(folder.path(), "bert", Pooling::Mean, None)?;
+    let own = json!({"prompts": {"query": "gold ", "other": "iron "}, "default_prompt_name": "other"});
+    std::fs::write(folder.path().join("config_sentence_transformers.json"), own.to_string())?;
+    let encoder = open(folder.path(), Kernels::Fused)?;
+    let ids = |encoder: &BiEncoder, text: &str, role| encoder.tokenize(&[text], role).map(|tokens| tokens.ids);
+    let plain = Prompts { query: Some(String::new()), document: Some(String::new()) };
+    let bare = open(folder.path(), Kernels::Fused)?.prompted(&plain);
+    assert_eq!(ids(&encoder, "melts", Role::Query)?, ids(&bare, "gold melts", Role::Query)?);
+    assert_eq!(ids(&encoder, "melts", Role::Document)?, ids(&bare, "iron melts", Role::Document)?);
+    let by_hand = encoder.prompted(&Prompts { query: Some("silver ".into()), document: None });
+    assert_eq!(ids(&by_hand, "melts", Role::Query)?, ids(&bare, "silver melts", Role::Query)?);
+    assert_eq!(ids(&by_hand, "melts", Role::Document)?, ids(&bare, "iron melts", Role::Document)?);
+    Ok(())
+}
+
+/// The message that opening `folder` must end with.
+fn refusal(folder: &Path) -> String {
+    open(folder, Kernels::Fused).err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn what_an_encoder_folder_cannot_say_is_named() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let put = |name: &str, value: Value| std::fs::write(folder.path().join(name), value.to_string());
+    write(folder.path(), "mpnet", Pooling::Mean, None)?;
+    let bf16 = Computing { precision: Precision::Bf16, ..Computing::of(&Device::Cpu) };
+    let message = BiEncoder::open_with(folder.path(), &Device::Cpu, bf16).err().map(|error| error.to_string());
+    assert_eq!(message.as_deref(), Some("bf16 is not computed for mpnet\n  hint: take --precision f32"));
+    put("1_Pooling/config.json", json!({"pooling_mode": ["cls", "mean"]}))?;
+    let expected = "`pooling_mode`: expected one of: cls, mean, max, mean_sqrt_len_tokens, weightedmean, lasttoken, found [\"cls\", \"mean\"]";
+    assert!(refusal(folder.path()).contains(expected), "{}", refusal(folder.path()));
+    put("1_Pooling/config.json", json!({"pooling_mode_mean_tokens": true, "include_prompt": false}))?;
+    assert!(refusal(folder.path()).contains("`include_prompt`: expected true, found false"));
+    put("1_Pooling/config.json", json!({"pooling_mode_mean_tokens": true}))?;
+    let modules = ["Transformer", "Dense", "Pooling"].map(|kind| json!({"path": "", "type": kind}));
+    put("modules.json", json!(modules))?;
+    assert!(refusal(folder.path()).contains(
+        "`type`: expected modules Transformer, Pooling, Dense and Normalize, in this order, found module \"Dense\""
+    ));
+    put("config.json", json!({"model_type": "distilbert", "dim": 32}))?;
+    assert!(refusal(folder.path()).contains("`n_layers`: expected a key of distilbert, found no such key"));
+    Ok(())
+}
