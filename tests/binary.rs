@@ -305,7 +305,7 @@ fn what_is_wrong_with_the_input_is_said_with_place_and_remedy() -> Outcome {
     candle_core::safetensors::save(&weights, folder.join("encoder/model.safetensors"))?;
     assert_eq!(
         fail(folder, &["run", "recipe.toml"])?,
-        "error: encoder/model.safetensors: `embeddings.LayerNorm.weight`: expected this tensor, found no such tensor\n  hint: the nearest name in the file is embeddings.LayerNorm.bias; is it a BERT encoder's file?\n"
+        "error: encoder/model.safetensors: `embeddings.LayerNorm.weight`: expected this tensor, found no such tensor\n  hint: the nearest name in the file is embeddings.LayerNorm.bias; do config.json and the weights belong together?\n"
     );
 
     fs::write(folder.join("model.gguf"), b"GGUF\x03\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x02")?;

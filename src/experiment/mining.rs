@@ -4,11 +4,11 @@ use super::recipe::DenseChoice;
 use super::stages::{DenseSettings, OpenEncoder, Texts, Workplace, bm25, counts_of, embed, embed_corpus, to_json};
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
-use crate::data::{Candidate, Collection, Digest, Error, Provenance, Query, Run, Seed, atomic, jsonl};
+use crate::data::{Candidate, Collection, Digest, Error, Provenance, Run, Seed, atomic, jsonl};
 use crate::encode::{Role, Vectors};
 use crate::filter::Filters;
 use crate::negatives::{self, Compat, Entry, Fate, Inputs, MiningSettings, Needs, Report, Sampling, Sink, Task};
-use crate::retrieve::{Bm25, Bm25Settings, DenseIndex, DenseRanker, Exact, Ranker, Searcher, passage_as_query};
+use crate::retrieve::{Bm25, Bm25Settings, DenseIndex, DenseRanker, Exact, Ranker, passage_as_query};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -86,7 +86,7 @@ pub fn mine(
     let stored = work.store.get_or_make(stage, |folder, provenance| {
         let words = row.needs(Needs::Words).then(|| bm25(work, collection, &how.bm25)).transpose()?;
         let vectors =
-            encoder.map(|encoder| vectors(work, encoder, collection, (tasks, row), &how.dense)).transpose()?;
+            encoder.map(|encoder| vectors(work, encoder, collection, (tasks, row), how.dense)).transpose()?;
         let (vectors, recall) = vectors.map_or((None, None), |(ranker, recall)| (Some(ranker), recall));
         let filters = Filters::new(&how.mine.filters());
         let mut source = row.make(Inputs {
@@ -145,7 +145,7 @@ fn vectors(
     encoder: &OpenEncoder,
     collection: &Collection,
     (tasks, row): (&[Task], &negatives::Source),
-    settings: &DenseSettings,
+    settings: DenseSettings,
 ) -> Result<(DenseRanker, Option<f64>)> {
     let passages = embed_corpus(work, encoder, collection)?;
     let texts = tasks.iter().map(|task| task.query.text.clone()).collect();
@@ -175,7 +175,8 @@ fn vectors(
         DenseChoice::Hnsw => {
             let graph = crate::retrieve::Hnsw::build(table.clone(), &passages, similarity, &settings.hnsw)?;
             let (graph, exact) = (ranker(DenseIndex::Hnsw(graph))?, ranker(exact()?)?);
-            let sample: Vec<Query> = tasks.iter().take(200).map(|task| task.query.clone()).collect();
+            use crate::retrieve::Searcher;
+            let sample: Vec<_> = tasks.iter().take(200).map(|task| task.query.clone()).collect();
             let recall = crate::retrieve::recall(&graph.search(&sample, 100)?, &exact.search(&sample, 100)?);
             Ok((graph, Some(recall)))
         }

@@ -3,7 +3,7 @@
 //! `score(q, d) = Σ idf(t) · tf / (tf + k1 (1 - b + b |d| / avg))` over the terms of q, repeats counted, with
 //! `idf(t) = ln(1 + (N - n + 0.5) / (n + 0.5))` (Robertson and Zaragoza 2009, eq. 3.15, without the constant k1 + 1).
 //! What each posting adds is computed once, for the settings at hand; other settings are another index. The way:
-//! passages → [`drafts`] → [`build`] → [`postings`] and [`lexicon`] → [`search`].
+//! passages → `drafts` → `build` → `postings` and `lexicon` → `search`.
 
 mod build;
 mod drafts;
