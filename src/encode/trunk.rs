@@ -85,14 +85,12 @@ impl Architecture {
     pub fn read(path: &Path) -> Result<Self> {
         let value = super::settings::read_object(path)?;
         let named = value.get("model_type").and_then(serde_json::Value::as_str);
-        match FAMILIES.iter().find(|family| named == Some(family.name)) {
-            Some(family) => Ok(Self::Bert(read_config(family, &value, path)?)),
-            None => {
-                let supported = format!("one of: {}", Self::supported().collect::<Vec<_>>().join(", "));
-                let found = named.map_or_else(|| "no such key".to_owned(), |name| format!("{name:?}"));
-                Err(data::Error::from(Fault::new(path, supported, found).key("model_type")).into())
-            }
+        if let Some(family) = FAMILIES.iter().find(|family| named == Some(family.name)) {
+            return Ok(Self::Bert(read_config(family, &value, path)?));
         }
+        let supported = format!("one of: {}", Self::supported().collect::<Vec<_>>().join(", "));
+        let found = named.map_or_else(|| "no such key".to_owned(), |name| format!("{name:?}"));
+        Err(data::Error::from(Fault::new(path, supported, found).key("model_type")).into())
     }
 
     /// Names and shapes of its weights.
