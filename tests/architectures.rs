@@ -4,12 +4,13 @@
 
 use candle_core::{Device, Tensor};
 use nearmiss::data::{Quiet, Seed};
+use nearmiss::encode::cross_encoder::Scale;
 use nearmiss::encode::dense::{Activation, Dense};
 use nearmiss::encode::family::FAMILIES;
 use nearmiss::encode::parameters::Parameters;
 use nearmiss::encode::pooling::Pooling;
 use nearmiss::encode::trunk::Architecture;
-use nearmiss::encode::{BiEncoder, Computing, Kernels, Mode, PackedBatch, Precision, Prompts, Role};
+use nearmiss::encode::{BiEncoder, Computing, CrossEncoder, Kernels, Mode, PackedBatch, Precision, Prompts, Role};
 use nearmiss::text::tokenizer::make_wordpiece;
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -176,6 +177,43 @@ fn prompts_come_from_the_folder_or_by_hand() -> Result<(), Box<dyn Error>> {
     let by_hand = encoder.prompted(&Prompts { query: Some("silver ".into()), document: None });
     assert_eq!(ids(&by_hand, "melts", Role::Query)?, ids(&bare, "silver melts", Role::Query)?);
     assert_eq!(ids(&by_hand, "melts", Role::Document)?, ids(&bare, "iron melts", Role::Document)?);
+    Ok(())
+}
+
+#[test]
+fn a_pair_scores_the_same_in_any_batch_and_by_any_kernels() -> Result<(), Box<dyn Error>> {
+    for family in FAMILIES {
+        let folder = tempfile::tempdir()?;
+        write(folder.path(), family.name, Pooling::Cls, None)?;
+        let path = folder.path().join("config.json");
+        let mut weights = Architecture::read(&path)?.weights();
+        for (name, outputs) in [(family.head.dense, 32), (family.head.labels, 3)] {
+            weights.push((format!("{name}.weight"), (outputs, 32).into()));
+            weights.push((format!("{name}.bias"), outputs.into()));
+        }
+        random(&weights)?.write(&folder.path().join("model.safetensors"))?;
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+        config["id2label"] = json!({"0": "no", "1": "perhaps", "2": "yes"});
+        std::fs::write(&path, config.to_string())?;
+        let open = |kernels| {
+            let computing = Computing { kernels, ..Computing::of(&Device::Cpu) };
+            CrossEncoder::open(folder.path(), &Device::Cpu, computing)
+        };
+        let (fused, composed) = (open(Kernels::Fused)?, open(Kernels::Composed)?);
+        assert_eq!(fused.labels(), ["no", "perhaps", "yes"]);
+        let long = TEXTS[2].repeat(9);
+        let pairs = [("gold", TEXTS[2]), ("", ""), ("melts", long.as_str()), (TEXTS[2], "gold")];
+        let together = fused.score(&pairs, Scale::Relevance, &Quiet)?;
+        assert_eq!(together.truncated, 1);
+        let far = apart(&together.scores, &composed.score(&pairs, Scale::Relevance, &Quiet)?.scores);
+        assert!(far < 1e-5, "{}: {far}", family.name);
+        for (pair, row) in pairs.iter().zip(&together.scores) {
+            let alone = fused.score(&[*pair], Scale::Relevance, &Quiet)?.scores;
+            assert!(apart(&alone, std::slice::from_ref(row)) < 1e-6, "{}: {pair:?}", family.name);
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5, "no probabilities: {row:?}");
+        }
+        assert_ne!(together.scores[0], together.scores[3], "{}: the order of a pair is lost", family.name);
+    }
     Ok(())
 }
 

@@ -197,12 +197,12 @@ fn weight(parameters: &Parameters, name: &str) -> Result<Tensor> {
 
 /// Names of the labels by their numbers; two, as transformers has it, where the configuration says nothing.
 fn labels(config: &Value) -> Vec<String> {
-    let Some(names) = config.get("id2label").and_then(Value::as_object) else {
-        let count = config.get("num_labels").and_then(Value::as_u64).unwrap_or(2);
-        return (0..count).map(|label| format!("LABEL_{label}")).collect();
-    };
-    let name = |label: usize| names.get(&label.to_string()).and_then(Value::as_str).unwrap_or_default().to_owned();
-    (0..names.len()).map(name).collect()
+    if let Some(names) = config.get("id2label").and_then(Value::as_object) {
+        let name = |label: usize| names.get(&label.to_string()).and_then(Value::as_str).unwrap_or_default().to_owned();
+        return (0..names.len()).map(name).collect();
+    }
+    let count = config.get("num_labels").and_then(Value::as_u64).unwrap_or(2);
+    (0..count).map(|label| format!("LABEL_{label}")).collect()
 }
 
 /// The activation that the folder states, in any of the places sentence-transformers has kept it; else its default.

@@ -50,7 +50,7 @@ impl Activation {
 /// A Dense module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dense {
-    /// Its folder inside the encoder's: `2_Dense`.
+    /// Its folder inside the encoder's, as `2_Dense`.
     pub folder: String,
     /// Length of the vectors it takes.
     pub inputs: usize,

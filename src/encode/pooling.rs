@@ -105,8 +105,9 @@ pub(super) fn pool_rows<'r>(
                 vector.iter_mut().zip(token).for_each(|(sum, value)| *sum += value);
             }
             #[expect(clippy::cast_precision_loss, reason = "lengths are far below 2^24")]
+            let count = length as f32;
             for sum in vector.iter_mut() {
-                *sum /= length as f32;
+                *sum /= count;
             }
         }
         Pooling::MeanSqrtLength | Pooling::WeightedMean => {
@@ -128,7 +129,7 @@ pub(super) fn unit(rows: &Tensor) -> Result<Tensor> {
 /// Divides `vector` by its Euclidean norm.
 pub(super) fn unit_row(vector: &mut [f32]) {
     let norm = vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
-    for value in vector.iter_mut() {
+    for value in vector {
         *value /= norm;
     }
 }
