@@ -85,8 +85,7 @@ pub fn mine(
     };
     let stored = work.store.get_or_make(stage, |folder, provenance| {
         let words = row.needs(Needs::Words).then(|| bm25(work, collection, &how.bm25)).transpose()?;
-        let vectors =
-            encoder.map(|encoder| vectors(work, encoder, collection, (tasks, row), how.dense)).transpose()?;
+        let vectors = encoder.map(|encoder| vectors(work, encoder, collection, (tasks, row), how.dense)).transpose()?;
         let (vectors, recall) = vectors.map_or((None, None), |(ranker, recall)| (Some(ranker), recall));
         let filters = Filters::new(&how.mine.filters());
         let mut source = row.make(Inputs {
@@ -173,9 +172,9 @@ fn vectors(
         DenseChoice::Exact => Ok((ranker(exact()?)?, None)),
         #[cfg(feature = "hnsw")]
         DenseChoice::Hnsw => {
+            use crate::retrieve::Searcher;
             let graph = crate::retrieve::Hnsw::build(table.clone(), &passages, similarity, &settings.hnsw)?;
             let (graph, exact) = (ranker(DenseIndex::Hnsw(graph))?, ranker(exact()?)?);
-            use crate::retrieve::Searcher;
             let sample: Vec<_> = tasks.iter().take(200).map(|task| task.query.clone()).collect();
             let recall = crate::retrieve::recall(&graph.search(&sample, 100)?, &exact.search(&sample, 100)?);
             Ok((graph, Some(recall)))
