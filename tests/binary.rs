@@ -431,3 +431,60 @@ fn imported_files_are_inspected_and_bad_lines_are_passed_over_only_when_allowed(
     assert!(aside.contains("\"line\":3"), "{aside}");
     Ok(())
 }
+
+#[test]
+fn candidates_are_scored_filtered_explained_and_exported() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let at = folder.path();
+    prepare(at)?;
+    let data = ["--data", "data", "--split", "train"];
+    let run = |parts: &[&[&str]]| succeed(at, &parts.concat());
+    let sources = "bm25=4,dense=4,random=2";
+    run(&[
+        &["mine"],
+        &data,
+        &["--source", sources, "--encoder", "encoder", "--exact", "--num-negatives", "9"],
+        &["--out", "c.jsonl"],
+    ])?;
+    run(&[&["score"], &data, &["--candidates", "c.jsonl", "--encoder", "encoder", "--out", "s.jsonl"]])?;
+    run(&[
+        &["filter"],
+        &data,
+        &["--candidates", "s.jsonl", "--preset", "topk-percpos-0.99", "--test-split", "test", "--out", "k.jsonl"],
+    ])?;
+    let lines = |name: &str| -> Result<Vec<serde_json::Value>, Box<dyn Error>> {
+        Ok(fs::read_to_string(at.join(name))?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+    };
+    let (scored, kept, ledger) = (lines("s.jsonl")?, lines("k.jsonl")?, lines("k.ledger.jsonl")?);
+    assert!(scored.iter().all(|c| c["scores"]["bm25"].is_number() && c["scores"]["cosine"].is_number()));
+    assert_eq!(ledger.len(), scored.len());
+    let dropped = ledger.iter().filter(|entry| entry["fate"] == "dropped").count();
+    assert!(dropped > 0 && kept.len() + dropped == scored.len(), "{dropped} of {}", scored.len());
+    run(&[
+        &["mix"],
+        &data,
+        &["--candidates", "k.jsonl", "--take", "bm25=2,random=1", "--short", "fill=dense", "--out", "t.jsonl"],
+    ])?;
+    let told = run(&[
+        &["why", "q-red-bird"],
+        &data,
+        &["--ledger", "c.ledger.jsonl", "k.ledger.jsonl"],
+        &["--top", "99", "--instances", "t.jsonl"],
+    ])?;
+    for part in ["positive red-bird", "dropped by judged_positive", "bm25 █", "BM25 of ", "score "] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
+    for form in ["n-tuple", "flagembedding", "pylate", "beir"] {
+        let scores = ["--scores", "s.jsonl", "s.positives.jsonl"];
+        let out = format!("out/{form}");
+        run(&[&["export", "--data", "data", "--instances", "t.jsonl", "--to", form, "--out", &out], &scores])?;
+        assert!(at.join(&out).join("README.md").is_file() && at.join(&out).join("provenance.json").is_file());
+    }
+    let margin = ["--candidates", "c.jsonl", "--measure", "relevance", "--max-score", "0.1", "--out", "x.jsonl"];
+    let refused = fail(at, &[&["filter"][..], &data, &margin].concat())?;
+    assert!(
+        refused.contains("expected a relevance score") && refused.contains("hint: run nearmiss score"),
+        "{refused}"
+    );
+    Ok(())
+}

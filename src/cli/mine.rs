@@ -8,6 +8,7 @@ use crate::experiment::mining::{self, MineStage, Mined};
 use crate::experiment::recipe::DenseChoice;
 use crate::experiment::stages::Workplace;
 use crate::filter::{Bar, FilterSettings, Preset, Waterfall};
+use crate::negatives::compat::pooled;
 use crate::negatives::{Compat, Entry, Fate, MiningSettings, Sampling, SimAns, SimAnsFormula, Task};
 use crate::retrieve::Fusion;
 use anyhow::{Context, Result};
@@ -221,7 +222,8 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
     let collection = work.collection(&arguments.data.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
     let encoder = open_encoder(work, arguments.encoder.as_deref(), &arguments.prompts)?;
-    let most_positives = tasks.iter().map(|task| task.positives.len()).max().unwrap_or(0);
+    // Only a compatible selection looks at it, and takes queries of one text as one.
+    let most_positives = pooled(&tasks).iter().map(|task| task.positives.len()).max().unwrap_or(0);
     let index = if arguments.exact { DenseChoice::Exact } else { DenseChoice::default() };
     let (mut all, mut ledgers): (Vec<Candidate>, Vec<PathBuf>) = (Vec::new(), Vec::new());
     let (mut reports, mut settings) = (serde_json::Map::new(), serde_json::Map::new());

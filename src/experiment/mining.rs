@@ -65,6 +65,13 @@ pub fn mine(
 ) -> Result<Mined> {
     let row = negatives::named(&how.source)?;
     how.mine.check()?;
+    let pooled: Vec<Task>;
+    let tasks = if how.mine.compat == Compat::SentenceTransformers {
+        pooled = negatives::compat::pooled(tasks);
+        &pooled
+    } else {
+        tasks
+    };
     let encoder = if row.needs(Needs::Vectors) || row.needs(Needs::Neighbours) {
         Some(encoder.ok_or(ExperimentError::NeedsEncoder(row.name))?)
     } else {

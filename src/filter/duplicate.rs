@@ -1,8 +1,9 @@
-//! Drops candidates that are copies, whole or nearly, of a positive or of a better candidate that stays.
+//! Drops candidates that are copies, whole or nearly, of a positive or of an earlier candidate that stays.
 //! Near is measured by the word triples two texts share, of all they have (Jaccard, Broder 1997). The pairs of one
 //! query are few enough to count that in full; no sketch (`MinHash`) with its error is needed.
 
 use super::{Case, Filter, FilterSettings, Verdict};
+use crate::data::Passage;
 use crate::text::measure::words;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -21,17 +22,20 @@ pub(super) fn make(settings: &FilterSettings) -> Option<Box<dyn Filter>> {
 impl Filter for Duplicate {
     fn judge(&self, case: &Case) -> Vec<Verdict> {
         let bound = f64::from(self.0);
-        let mut taken: Vec<Vec<u64>> = case.positives.iter().map(|p| shingles(&p.content())).collect();
-        let mut judge = |text: &str| {
-            let own = shingles(text);
-            let nearest = taken.iter().map(|other| share(&own, other, bound)).fold(0.0, f64::max);
-            if nearest >= bound {
-                return Verdict::drop(NAME, nearest, bound);
+        let mut taken: Vec<(Option<&Passage>, Vec<u64>)> =
+            case.positives.iter().map(|positive| (None, shingles(&positive.content()))).collect();
+        let mut verdicts = Vec::with_capacity(case.candidates.len());
+        for proposed in case.candidates {
+            let (passage, own) = (Some(&proposed.candidate.passage), shingles(proposed.text));
+            // What two sources propose is no copy of itself.
+            let others = taken.iter().filter(|(other, _)| *other != passage);
+            let nearest = others.map(|(_, other)| share(&own, other, bound)).fold(0.0, f64::max);
+            verdicts.push(Verdict::drop_if(nearest >= bound, NAME, (nearest, bound)));
+            if nearest < bound {
+                taken.push((passage, own));
             }
-            taken.push(own);
-            Verdict::Keep
-        };
-        case.candidates.iter().map(|proposed| judge(proposed.text)).collect()
+        }
+        verdicts
     }
 }
 

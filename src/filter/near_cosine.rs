@@ -2,6 +2,7 @@
 //! other words. It needs the passages' vectors; a candidate without one stays.
 
 use super::{Case, Filter, FilterSettings, Verdict};
+use crate::data::Passage;
 
 pub(super) const NAME: &str = "near_cosine";
 
@@ -14,18 +15,21 @@ pub(super) fn make(settings: &FilterSettings) -> Option<Box<dyn Filter>> {
 
 impl Filter for NearCosine {
     fn judge(&self, case: &Case) -> Vec<Verdict> {
-        let mut taken: Vec<&[f32]> = case.positive_vectors.to_vec();
+        let mut taken: Vec<(Option<&Passage>, &[f32])> = case.positive_vectors.iter().map(|&own| (None, own)).collect();
         let mut verdicts = Vec::with_capacity(case.candidates.len());
         for proposed in case.candidates {
             let Some(own) = proposed.vector else {
                 verdicts.push(Verdict::Keep);
                 continue;
             };
-            let nearest = taken.iter().map(|other| dot(own, other)).fold(f32::NEG_INFINITY, f32::max);
+            let passage = Some(&proposed.candidate.passage);
+            // What two sources propose is no copy of itself.
+            let others = taken.iter().filter(|(other, _)| *other != passage);
+            let nearest = others.map(|(_, other)| dot(own, other)).fold(f32::NEG_INFINITY, f32::max);
             let near = nearest >= self.0;
             verdicts.push(Verdict::drop_if(near, NAME, (f64::from(nearest), f64::from(self.0))));
             if !near {
-                taken.push(own);
+                taken.push((passage, own));
             }
         }
         verdicts

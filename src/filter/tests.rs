@@ -264,3 +264,13 @@ proptest! {
         prop_assert!(steps.windows(2).all(|pair| pair[1].1 == pair[0].1 - pair[0].2));
     }
 }
+
+#[test]
+fn what_two_sources_propose_is_no_copy_of_itself() -> Outcome {
+    let copper = "Copper is red, and it is bent by hand when the smith has warmed it a little.";
+    let filters =
+        Filters::new(&FilterSettings { near_duplicate: Some(0.9), near_cosine: Some(0.9), ..Default::default() });
+    let verdicts = judge(&filters, &[plain("d1", copper), plain("d1", copper), plain("d2", copper)])?;
+    assert_eq!(rules(&verdicts), ["", "", "near_duplicate"]);
+    Ok(())
+}

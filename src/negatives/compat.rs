@@ -2,8 +2,8 @@
 //! passages are taken. What they do after the filters is in [`super::select`].
 
 use super::{Compat, Inputs, MiningSettings, SourceError, Task};
-use crate::data::{Corpus, DocId};
-use std::collections::HashSet;
+use crate::data::{Corpus, DocId, Document};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The window of ranks of every query.
 pub(super) struct Windows {
@@ -42,6 +42,18 @@ impl Windows {
         let once = list.into_iter().filter(move |item| self.repeated.is_empty() || !self.repeated.contains(id(item)));
         (1..).zip(once).take(self.last()).skip(first as usize)
     }
+}
+
+/// The tasks as sentence-transformers takes them: queries of one text are one query, whose positives are those of all.
+#[must_use]
+pub fn pooled(tasks: &[Task]) -> Vec<Task> {
+    let mut positives: HashMap<&str, BTreeMap<&DocId, &Document>> = HashMap::new();
+    for task in tasks {
+        let of_text = positives.entry(&task.query.text).or_default();
+        of_text.extend(task.positives.iter().map(|document| (&document.id, document)));
+    }
+    let of = |task: &Task| positives[task.query.text.as_str()].values().map(|&document| document.clone()).collect();
+    tasks.iter().map(|task| Task { query: task.query.clone(), positives: of(task) }).collect()
 }
 
 fn most_positives(tasks: &[Task]) -> usize {

@@ -3,7 +3,7 @@
 //! and, dropped or not, into the ledger.
 
 mod bm25;
-mod compat;
+pub mod compat;
 mod dense;
 mod drawn;
 mod draws;

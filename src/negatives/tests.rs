@@ -249,6 +249,17 @@ fn other_tools_windows_are_theirs() -> Outcome {
 }
 
 #[test]
+fn queries_of_one_text_have_all_positives_there() -> Outcome {
+    let world = World::new()?;
+    let pooled = compat::pooled(&world.tasks);
+    assert!(pooled.iter().all(|task| task.positives.len() == 3), "d1, d2 and d6: all queries have one text");
+    let mut others = world.tasks.clone();
+    others[0].query.text.push('?');
+    assert_eq!(compat::pooled(&others).iter().map(|task| task.positives.len()).collect::<Vec<_>>(), [1, 3, 3]);
+    Ok(())
+}
+
+#[test]
 fn simans_draws_about_the_positive_and_star_halves() -> Outcome {
     let world = World::new()?;
     let sharp = SimAns { a: 1e6, ..SimAns::default() };
