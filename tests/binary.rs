@@ -414,6 +414,7 @@ fn imported_files_are_inspected_and_bad_lines_are_passed_over_only_when_allowed(
     let mut corpus = fs::read_to_string(folder.join("beir/corpus.jsonl"))?;
     corpus += "{\"_id\": \"3\"}\n";
     fs::write(folder.join("beir/corpus.jsonl"), corpus)?;
+    assert!(fail(folder, &["inspect", "nowhere"])?.contains("nowhere: expected a BEIR folder"));
     let looked = nearmiss(folder, &["inspect", "beir", "--json"]).output()?;
     assert_eq!(looked.status.code(), Some(1));
     let seen: serde_json::Value = serde_json::from_slice(&looked.stdout)?;

@@ -3,6 +3,7 @@
 use super::Verdict;
 use super::commands::print;
 use crate::data::overview::{Finding, Overview, Spread, Texts, overview};
+use crate::data::{Error, Fault};
 use crate::experiment::stages::Workplace;
 use crate::report::table::align;
 use anyhow::Result;
@@ -20,6 +21,11 @@ pub(super) struct Inspect {
 }
 
 pub(super) fn run(work: &Workplace<'_>, arguments: &Inspect) -> Result<Verdict> {
+    if !arguments.data.is_dir() {
+        let fault =
+            Fault::new(&arguments.data, "a BEIR folder (corpus.jsonl, queries.jsonl, qrels/)", "no such folder");
+        return Err(Error::from(fault).into());
+    }
     let seen = overview(&arguments.data, work.watch)?;
     if arguments.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&seen)?))?;
