@@ -3,15 +3,13 @@
 //! `trec_eval` has it), and finds the row of an id by halving. Tables live in memory or in a mapped file.
 
 use super::arrays::{Array, ArrayFile, Arrays};
-use super::{DocId, Result};
+use super::{DocId, Result, Strings};
 use rayon::slice::ParallelSliceMut;
 
 /// Identifiers of N rows, with each row's place in the order of ties.
 #[derive(Debug, Clone)]
 pub struct IdTable {
-    text: Array<u8>,
-    /// Where each id ends in `text`; it starts where the one before it ends.
-    ends: Array<u64>,
+    ids: Strings,
     /// Rows by id, descending by bytes.
     ranked: Array<u32>,
     /// Place of each row in `ranked`.
@@ -24,32 +22,28 @@ impl IdTable {
     /// # Panics
     /// When there are more than 2³² ids.
     pub fn new<'i>(ids: impl IntoIterator<Item = &'i str>) -> Self {
-        let (mut text, mut ends) = (Vec::new(), Vec::new());
-        for id in ids {
-            text.extend_from_slice(id.as_bytes());
-            ends.push(text.len() as u64);
-        }
-        let count = u32::try_from(ends.len()).expect("a corpus has fewer than 2^32 passages");
-        let id = |row: u32| slice(&text, &ends, row as usize);
+        let ids = Strings::new(ids);
+        let count = u32::try_from(ids.len()).expect("a corpus has fewer than 2^32 passages");
+        let id = |row: u32| ids.bytes(row as usize);
         let mut ranked: Vec<u32> = (0..count).collect();
         ranked.par_sort_unstable_by(|&a, &b| id(b).cmp(id(a)).then(a.cmp(&b)));
         let mut places = vec![0; ranked.len()];
         for (place, &row) in (0..count).zip(&ranked) {
             places[row as usize] = place;
         }
-        Self { text: text.into(), ends: ends.into(), ranked: ranked.into(), places: places.into() }
+        Self { ids, ranked: ranked.into(), places: places.into() }
     }
 
     /// Number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.ids.len()
     }
 
     /// True when there is no row.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.ids.is_empty()
     }
 
     /// The id of `row`.
@@ -58,7 +52,7 @@ impl IdTable {
     /// When `row` is not below [`IdTable::len`], or the table was read from a damaged file.
     #[must_use]
     pub fn get(&self, row: usize) -> &str {
-        std::str::from_utf8(slice(&self.text, &self.ends, row)).expect("ids are UTF-8; if not, the index is damaged")
+        self.ids.get(row)
     }
 
     /// The id of `row`, to keep.
@@ -79,7 +73,7 @@ impl IdTable {
     /// Row of `id`, the first where it stands twice.
     #[must_use]
     pub fn row(&self, id: &str) -> Option<usize> {
-        let before = self.ranked.partition_point(|&row| slice(&self.text, &self.ends, row as usize) > id.as_bytes());
+        let before = self.ranked.partition_point(|&row| self.ids.bytes(row as usize) > id.as_bytes());
         let row = *self.ranked.get(before)? as usize;
         (self.get(row) == id).then_some(row)
     }
@@ -108,8 +102,7 @@ impl IdTable {
 
     /// Adds the table's arrays to those of a file.
     pub fn add_to<'a>(&'a self, arrays: &mut Arrays<'a>) {
-        arrays.add("ids.text", &self.text);
-        arrays.add("ids.ends", &self.ends);
+        self.ids.add_to("ids", arrays);
         arrays.add("ids.ranked", &self.ranked);
         arrays.add("ids.places", &self.places);
     }
@@ -120,24 +113,16 @@ impl IdTable {
     /// [`super::Error::Input`] when arrays are missing or of unequal length.
     pub fn of_file(file: &ArrayFile) -> Result<Self> {
         let table = Self {
-            text: file.array("ids.text")?,
-            ends: file.array("ids.ends")?,
+            ids: Strings::of_file("ids", file)?,
             ranked: file.array("ids.ranked")?,
             places: file.array("ids.places")?,
         };
-        let count = table.ends.len();
-        let whole = table.ends.last().copied().unwrap_or(0) == table.text.len() as u64;
-        if !whole || table.ranked.len() != count || table.places.len() != count {
+        let count = table.ids.len();
+        if table.ranked.len() != count || table.places.len() != count {
             return Err(file.fault("a whole table of ids", "arrays that do not fit together"));
         }
         Ok(table)
     }
-}
-
-fn slice<'t>(text: &'t [u8], ends: &[u64], row: usize) -> &'t [u8] {
-    let at = |end: u64| usize::try_from(end).expect("an index of this size was mapped");
-    let start = if row == 0 { 0 } else { at(ends[row - 1]) };
-    &text[start..at(ends[row])]
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod run;
 pub mod run_file;
 pub mod seeds;
 pub mod store;
+pub mod strings;
 pub mod watch;
 
 pub use candidate::{Candidate, Instance, Scores, TrainingPassage};
@@ -42,6 +43,7 @@ pub use run::{Hit, Run};
 pub use run_file::{Found, Lists, RunFile};
 pub use seeds::Seed;
 pub use store::Store;
+pub use strings::Strings;
 pub use watch::{Quiet, Watch};
 
 #[cfg(test)]

@@ -2,34 +2,30 @@
 //! file as they are.
 
 use crate::data::arrays::{Array, ArrayFile, Arrays};
-use crate::data::{self, Result};
+use crate::data::{Result, Strings};
 
 /// Numbers terms from 0.
 pub(super) struct Lexicon {
-    text: Array<u8>,
-    /// Where each term ends in `text`.
-    ends: Array<u64>,
+    terms: Strings,
     /// Number of a term + 1, or 0; a power of two of them, at most half of them taken.
     slots: Array<u32>,
 }
 
 impl Lexicon {
     /// The lexicon of different `terms`, numbered as they stand.
-    pub fn new<'t>(terms: impl ExactSizeIterator<Item = &'t str>) -> Self {
+    pub fn new<'t>(terms: impl ExactSizeIterator<Item = &'t str> + Clone) -> Self {
         let count = (terms.len() * 2).next_power_of_two();
-        let (mut text, mut ends, mut slots) = (Vec::new(), Vec::with_capacity(terms.len()), vec![0_u32; count]);
-        for (number, term) in (1..).zip(terms) {
-            text.extend_from_slice(term.as_bytes());
-            ends.push(text.len() as u64);
+        let mut slots = vec![0_u32; count];
+        for (number, term) in (1..).zip(terms.clone()) {
             let free = probe(term, count).find(|&slot| slots[slot] == 0).expect("half of the slots are free");
             slots[free] = number;
         }
-        Self { text: text.into(), ends: ends.into(), slots: slots.into() }
+        Self { terms: Strings::new(terms), slots: slots.into() }
     }
 
     /// How many terms there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.terms.len()
     }
 
     /// The number of `term`.
@@ -40,32 +36,20 @@ impl Lexicon {
             .map(|slot| slots[slot])
             .take_while(|&number| number != 0)
             .map(|number| number as usize - 1)
-            .find(|&number| self.bytes(number) == term.as_bytes())
-    }
-
-    fn bytes(&self, number: usize) -> &[u8] {
-        let at = |end: u64| usize::try_from(end).expect("an index of this size was mapped");
-        let start = if number == 0 { 0 } else { at(self.ends[number - 1]) };
-        &self.text[start..at(self.ends[number])]
+            .find(|&number| self.terms.bytes(number) == term.as_bytes())
     }
 
     pub fn add_to<'a>(&'a self, arrays: &mut Arrays<'a>) {
-        arrays.add("terms.text", &self.text);
-        arrays.add("terms.ends", &self.ends);
+        self.terms.add_to("terms", arrays);
         arrays.add("terms.slots", &self.slots);
     }
 
     pub fn of_file(file: &ArrayFile) -> Result<Self> {
-        let lexicon = Self {
-            text: file.array("terms.text")?,
-            ends: file.array("terms.ends")?,
-            slots: file.array("terms.slots")?,
-        };
-        let whole = lexicon.ends.last().copied().unwrap_or(0) == lexicon.text.len() as u64;
-        if whole && lexicon.slots.len().is_power_of_two() {
+        let lexicon = Self { terms: Strings::of_file("terms", file)?, slots: file.array("terms.slots")? };
+        if lexicon.slots.len().is_power_of_two() {
             Ok(lexicon)
         } else {
-            Err::<_, data::Error>(file.fault("a whole lexicon", "arrays that do not fit together"))
+            Err(file.fault("a whole lexicon", "a hash table of another size"))
         }
     }
 }
