@@ -8,8 +8,8 @@ use super::Result;
 use super::bert_config::BertConfig;
 use super::family::Segments;
 use super::kernels::{
-    Attention, AttentionScratch, Buffer, Instructions, Norm, Packed, Precision, ProductScratch, Rows, add_norm, attend,
-    gelu, norm,
+    Attention, AttentionScratch, Buffer, Instructions, Norm, Onto, Packed, Precision, ProductScratch, Rows, add_norm,
+    attend, gelu, norm,
 };
 use super::packing::PackedBatch;
 use super::pooling::{Pooling, pool_rows, unit_row};
@@ -120,7 +120,7 @@ impl Linear {
     /// Rows of `out`, [`GAP`] apart, from rows of `x`, [`GAP`] apart.
     fn apply(&self, x: &[f32], (count, width): (usize, usize), out: &mut [f32], scratch: &mut ProductScratch) {
         let stride = self.weight.outputs() + GAP;
-        self.weight.apply(Rows::new(x, (count, width), width + GAP), &self.bias, (out, stride), scratch);
+        self.weight.apply(Rows::new(x, (count, width), width + GAP), Onto::Bias(&self.bias), (out, stride), scratch);
     }
 }
 
@@ -229,6 +229,7 @@ impl FastBert {
                 out_stride: stride,
                 heads: (heads, width / heads),
                 precision: self.precision,
+                dropout: None,
             };
             attend(self.instructions, length, &mut of, &mut scratch.attention);
             row += length;
