@@ -17,7 +17,7 @@ pub(super) struct Position {
 pub(super) fn save(place: &Path, encoder: &BiEncoder, optimiser: &AdamW, steps: &[StepRecord]) -> Result<()> {
     atomic::write_folder(place, |folder| {
         encoder.parameters().write(&folder.join("weights.safetensors"))?;
-        candle_core::safetensors::save(&optimiser.moments(encoder.parameters()), folder.join("moments.safetensors"))?;
+        candle_core::safetensors::save(&optimiser.moments(encoder.parameters())?, folder.join("moments.safetensors"))?;
         jsonl::write(&folder.join("steps.jsonl"), steps)?;
         Ok::<(), TrainError>(())
     })

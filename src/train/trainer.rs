@@ -1,25 +1,21 @@
-//! The training loop: batches, loss, gradients over all cores, clipping, step, checkpoint.
+//! The training loop: batches, loss, gradients, clipping, step, checkpoint.
 //!
-//! The vectors of a batch are computed in chunks side by side; the loss is taken over all of them, and its
-//! gradient with respect to each chunk's vectors is carried back through that chunk alone. This is the exact
-//! gradient, and since chunks do not depend on the number of threads, neither does the result.
-//! Simple on purpose: no dropout, no validation; the whole batch's graph is held in memory.
+//! The trunk gives a row for each text of a batch; from them on candle's backward finds the slopes along the rows, and
+//! [`Learner`] carries those back to the weights. A batch whose activations would not fit the memory given goes through
+//! the trunk in parts, forward twice: the same gradient ([`Learner`] says why).
 
 use super::batches::{self, TokenizedInstances};
 use super::checkpoint::{self, Position};
 use super::loss::{Comparisons, info_nce};
-use super::optimiser::{AdamW, clip};
+use super::optimiser::{AdamW, Step, clipping};
 use super::settings::TrainSettings;
 use super::{Result, TrainError};
 use crate::data::{Instance, Seed, Watch};
-use crate::encode::packing::{PackedBatch, group_by_length};
-use crate::encode::{BiEncoder, Mode, workers};
+use crate::encode::{self, BiEncoder, Dropping, Gradients, Learner, Mode, Sequence};
 use candle_core::{Tensor, Var};
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-
-/// Tokens a chunk holds at most; fixed, because it decides the order of summation.
-const TOKENS_PER_CHUNK: usize = 2048;
 
 /// What happened in one step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -55,7 +51,7 @@ pub struct Trained {
 
 impl Trainer<'_> {
     /// Trains the weights of `encoder` in place. A checkpoint left by an interrupted run of the same settings is
-    /// taken up; without dropout the result is bit for bit that of an uninterrupted run.
+    /// taken up; the result is bit for bit that of an uninterrupted run.
     ///
     /// # Errors
     /// [`TrainError::NoInstances`], [`TrainError::Uneven`]; [`TrainError::Gradient`] when after the first backward a
@@ -69,8 +65,10 @@ impl Trainer<'_> {
                 watch.note(&format!("going on after step {} of {total}", steps.len()));
                 (optimiser, steps)
             }
-            None => (AdamW::new(encoder.parameters())?, Vec::new()),
+            None => (AdamW::new(encoder.parameters(), encoder.device())?, Vec::new()),
         };
+        let mut learner = encoder.learner(self.settings.precision)?;
+        let mut gradients = Gradients::new(encoder.parameters(), encoder.device());
         watch.begin("train", total as u64, "steps");
         watch.advance(steps.len() as u64);
         for step in steps.len()..total {
@@ -79,22 +77,20 @@ impl Trainer<'_> {
                 watch.check()?;
             }
             let batch = batches::members(instances.len(), self.settings.batch_size, step, self.seed);
-            let (loss, mut gradients) = self.gradients(encoder, &texts, &batch)?;
+            gradients.clear();
+            let loss = self.gradients((encoder, &mut learner), &texts, (&batch, step), &mut gradients)?;
+            let norms = gradients.norms()?;
             if step == 0 {
-                check_gradients(encoder, &gradients)?;
+                check_gradients(encoder, &norms)?;
             }
-            let gradients_of_all: Result<Vec<Tensor>> = gradients
-                .iter_mut()
-                .zip(encoder.parameters().iter())
-                .map(|(gradient, (_, variable))| Ok(gradient.take().map_or_else(|| variable.zeros_like(), Ok)?))
-                .collect();
-            let mut gradients = gradients_of_all?;
-            let gradient_norm = clip(&mut gradients, self.settings)?;
+            let gradient_norm = norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
             if !loss.is_finite() || !gradient_norm.is_finite() {
                 return Err(TrainError::NotFinite { step: step + 1, loss, gradient_norm });
             }
             let learning_rate = self.settings.learning_rate_at(step, total);
-            optimiser.step(encoder.parameters(), &gradients, learning_rate, self.settings.weight_decay)?;
+            let factor = clipping(gradient_norm, self.settings.max_gradient_norm);
+            let weight_decay = self.settings.weight_decay;
+            optimiser.step(encoder.parameters(), &gradients, Step { learning_rate, weight_decay, factor })?;
             steps.push(StepRecord { step: step + 1, loss, gradient_norm, learning_rate });
             if (step + 1) % self.settings.checkpoint_every == 0 && step + 1 < total {
                 checkpoint::save(&self.checkpoint, encoder, &optimiser, &steps)?;
@@ -105,70 +101,73 @@ impl Trainer<'_> {
         Ok(Trained { steps, truncated: texts.truncated })
     }
 
-    /// Loss of the batch, and the gradient of every variable in name order, where it has one.
-    fn gradients(
+    /// Loss of the batch, nats; its gradients are added to `gradients`. `step` decides what is dropped.
+    ///
+    /// # Errors
+    /// [`TrainError::Encode`], [`TrainError::Candle`]; [`TrainError::Detached`] when the loss does not depend on the rows.
+    pub fn gradients(
         &self,
-        encoder: &BiEncoder,
+        (encoder, learner): (&BiEncoder, &mut Learner<'_>),
         texts: &TokenizedInstances,
-        batch: &[usize],
-    ) -> Result<(f32, Vec<Option<Tensor>>)> {
-        let device = encoder.device();
-        let sequences = texts.sequences(batch);
-        let lengths: Vec<usize> = sequences.iter().map(|s| s.len()).collect();
-        let chunks = group_by_length(&lengths, TOKENS_PER_CHUNK);
-        let embedded: Vec<Tensor> = workers::map(device, &chunks, |chunk| {
-            let members: Vec<&[u32]> = chunk.iter().map(|&place| sequences[place]).collect();
-            encoder.embed(&PackedBatch::new(&members), Mode::Training)
-        })?;
-        // Rows as the chunks have them; `place_of` finds a sequence's row.
-        let detached: Vec<Tensor> = embedded.iter().map(Tensor::detach).collect();
-        let rows = Var::from_tensor(&Tensor::cat(&detached, 0)?)?;
-        let mut row_of = vec![0u32; sequences.len()];
-        for (row, &place) in (0u32..).zip(chunks.iter().flatten()) {
-            row_of[place] = row;
+        (batch, step): (&[usize], usize),
+        gradients: &mut Gradients,
+    ) -> Result<f32> {
+        let sequences: Vec<Sequence<'_>> =
+            texts.sequences(batch).into_iter().map(|ids| Sequence { ids, sides: None }).collect();
+        let key = self.seed.stream(&format!("train/dropout/step {step}")).next_u64();
+        let dropping = Some(Dropping { share: self.settings.dropout, key });
+        let parts = learner.parts(&sequences, self.settings.activation_memory << 20);
+        let (rows, recording) = if let [all] = &parts[..] {
+            let (rows, recording) = learner.record(&sequences, all, dropping)?;
+            (rows, Some(recording))
+        } else {
+            let rows: encode::Result<Vec<Tensor>> =
+                parts.iter().map(|part| learner.rows(&sequences, part, dropping)).collect();
+            (Tensor::cat(&rows?, 0)?, None)
+        };
+        // In the order of the parts; `found_at` says where a sequence's row stands.
+        let mut found_at = vec![0u32; sequences.len()];
+        for (row, &place) in (0..).zip(parts.iter().flatten()) {
+            found_at[place] = row;
         }
-        let select = |places: &[u32]| rows.as_tensor().index_select(&Tensor::new(places, device)?, 0);
-        let (queries, passages) = row_of.split_at(batch.len());
+        let found_at = Tensor::new(found_at, encoder.device())?;
+        let rows = Var::from_tensor(&rows)?;
+        let vectors = encoder.finish(rows.as_tensor().index_select(&found_at, 0)?, Mode::Training)?;
+        let (queries, passages) = (batch.len(), sequences.len() - batch.len());
         let comparisons = Comparisons::new(batch.len(), texts.negatives, self.settings.in_batch, |query, column| {
             texts.answers(batch, query, column)
         });
-        let loss = info_nce(&select(queries)?, &select(passages)?, &comparisons, self.settings.temperature)?;
-        let of_rows = loss.backward()?;
-        let of_rows = of_rows.get(rows.as_tensor()).ok_or(TrainError::Detached)?.detach();
-        let mut pieces = Vec::with_capacity(chunks.len());
-        let mut start = 0;
-        for (chunk, vectors) in chunks.iter().zip(embedded) {
-            pieces.push((vectors, of_rows.narrow(0, start, chunk.len())?));
-            start += chunk.len();
-        }
-        let parts = workers::map(device, &pieces, |(vectors, slope)| -> Result<Vec<Option<Tensor>>> {
-            let store = (vectors * slope)?.sum_all()?.backward()?;
-            Ok(encoder.parameters().iter().map(|(_, variable)| store.get(variable).cloned()).collect())
-        })?;
-        let mut sums: Vec<Option<Tensor>> = vec![None; encoder.parameters().len()];
-        for part in parts {
-            for (sum, gradient) in sums.iter_mut().zip(part) {
-                *sum = match (sum.take(), gradient) {
-                    (Some(sum), Some(gradient)) => Some((sum + gradient)?),
-                    (sum, gradient) => sum.or(gradient),
-                };
+        let (queries, passages) = (vectors.narrow(0, 0, queries)?, vectors.narrow(0, queries, passages)?);
+        let loss = info_nce(&queries, &passages, &comparisons, self.settings.temperature)?;
+        let store = loss.backward()?;
+        for (index, (_, variable)) in encoder.parameters().iter().enumerate() {
+            if let Some(gradient) = store.get(variable) {
+                gradients.add(index, gradient)?;
             }
         }
-        Ok((loss.to_scalar()?, sums))
+        let slopes = store.get(rows.as_tensor()).ok_or(TrainError::Detached)?.detach();
+        if let Some(recording) = recording {
+            learner.carry_back(recording, &slopes, gradients)?;
+            return Ok(loss.to_scalar()?);
+        }
+        let mut start = 0;
+        for part in parts {
+            let (_, recording) = learner.record(&sequences, &part, dropping)?;
+            learner.carry_back(recording, &slopes.narrow(0, start, part.len())?, gradients)?;
+            start += part.len();
+        }
+        Ok(loss.to_scalar()?)
     }
 }
 
-/// A variable that no gradient reaches would silently never be trained.
-fn check_gradients(encoder: &BiEncoder, gradients: &[Option<Tensor>]) -> Result<()> {
-    let mut without = Vec::new();
-    for ((name, _), gradient) in encoder.parameters().iter().zip(gradients) {
-        let finite = match gradient {
-            Some(gradient) => gradient.abs()?.sum_all()?.to_scalar::<f32>()?.is_finite(),
-            None => false,
-        };
-        if !finite {
-            without.push(name.to_owned());
-        }
-    }
-    if without.is_empty() { Ok(()) } else { Err(TrainError::Gradient { without, of: gradients.len() }) }
+/// A variable that no gradient reaches would silently never be trained. A bias may have none: that of the keys, which
+/// softmax takes away again.
+fn check_gradients(encoder: &BiEncoder, norms: &[f64]) -> Result<()> {
+    let names = encoder.parameters().iter().map(|(name, _)| name);
+    let without: Vec<String> = names
+        .zip(norms)
+        .filter(|(name, norm)| !norm.is_finite() || (**norm == 0.0 && !name.ends_with("bias")))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    if without.is_empty() { Ok(()) } else { Err(TrainError::Gradient { without, of: norms.len() }) }
 }
