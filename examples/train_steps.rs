@@ -3,14 +3,14 @@
 //! `[query, positive, negative, ..]`, settings those of training ([`TrainSettings`]).
 //!
 //! Each line on stdin is one command, each is answered by one JSON object: `step` takes the next batch (from the first
-//! again after the last), `gradients FILE` writes the gradients of the first batch as safetensors and changes nothing,
+//! again after the last), `order SEED` says which instances each step of a run over all of them would take, `gradients FILE` writes the gradients of the first batch as safetensors and changes nothing,
 //! `weights FILE` writes the weights. Threads: `RAYON_NUM_THREADS`.
 
 use candle_core::Tensor;
 use nearmiss::data::{DocId, Instance, Passage, QueryId, Seed, TrainingPassage};
 use nearmiss::encode::device::{self, DeviceChoice};
 use nearmiss::encode::{BiEncoder, Gradients};
-use nearmiss::train::batches::TokenizedInstances;
+use nearmiss::train::batches::{TokenizedInstances, members};
 use nearmiss::train::optimiser::{AdamW, Step, clipping};
 use nearmiss::train::{TrainSettings, Trainer};
 use serde_json::json;
@@ -97,6 +97,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                     .collect::<candle_core::Result<_>>()?;
                 candle_core::safetensors::save(&tensors, file)?;
                 json!({"loss": loss})
+            }
+            ("order", seed) => {
+                let (seed, size) = (Seed(seed.parse()?), settings.batch_size);
+                let steps = 0..instances.len().div_ceil(size) * settings.epochs;
+                let order: Vec<Vec<usize>> = steps.map(|step| members(instances.len(), size, step, seed)).collect();
+                json!({"order": order})
             }
             ("weights", file) => {
                 encoder.parameters().write(Path::new(file))?;
