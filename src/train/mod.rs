@@ -1,5 +1,6 @@
-//! Contrastive training of the encoder: loss, optimiser, loop, checkpoint.
+//! Training of the encoder: losses, optimiser, loop, checkpoint.
 
+mod annotations;
 pub mod batches;
 mod checkpoint;
 pub mod loss;
@@ -7,7 +8,8 @@ pub mod optimiser;
 pub mod settings;
 pub mod trainer;
 
-pub use settings::{InBatch, TrainSettings};
+pub use loss::LossSettings;
+pub use settings::{InBatch, InvalidSetting, TrainSettings};
 pub use trainer::{StepRecord, Trained, Trainer};
 
 use crate::{data, encode::EncodeError};
@@ -50,6 +52,23 @@ pub enum TrainError {
         /// Number of all variables.
         of: usize,
     },
+    /// Instances that lack what the loss needs.
+    #[error("loss {loss}: query {query}: expected {expected}, found {found}\n  hint: {hint}")]
+    Unfit {
+        /// Name of the loss.
+        loss: &'static str,
+        /// The first query that lacks something.
+        query: String,
+        /// What the loss needs.
+        expected: &'static str,
+        /// What there is.
+        found: &'static str,
+        /// What the user can do.
+        hint: &'static str,
+    },
+    /// A setting that cannot be.
+    #[error("train: {0}")]
+    Setting(#[from] InvalidSetting),
     /// The loss does not depend on the vectors.
     #[error("the loss gave no gradient for the vectors")]
     Detached,

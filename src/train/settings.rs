@@ -1,5 +1,6 @@
 //! How an encoder is trained: every key with its unit, range, default and what it trades.
 
+use super::loss::{Directions, LossSettings};
 use serde::{Deserialize, Serialize};
 
 /// Whose passages stand against a query beside its own negatives.
@@ -12,6 +13,36 @@ pub enum InBatch {
     Positives,
     /// The other queries' positives and negatives (multiple negatives ranking loss of sentence-transformers).
     All,
+}
+
+/// A setting that is not what it may be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}`: expected {expected}, found {found}{}", hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}")))]
+pub struct InvalidSetting {
+    /// Its key, below `train`.
+    pub key: String,
+    /// What it may be.
+    pub expected: String,
+    /// What it is.
+    pub found: String,
+    /// What the user can do.
+    pub hint: Option<String>,
+}
+
+impl InvalidSetting {
+    pub(super) fn new(key: &str, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), expected: expected.into(), found: found.into(), hint: None }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn under(mut self, table: &str) -> Self {
+        self.key = format!("{table}.{}", self.key);
+        self
+    }
 }
 
 /// Settings of contrastive training.
@@ -30,7 +61,9 @@ pub struct TrainSettings {
     pub weight_decay: f64,
     /// Gradients with a larger global L2 norm are scaled down to it, above 0. Default 1.
     pub max_gradient_norm: f64,
-    /// τ of `InfoNCE`: similarities are divided by it, above 0. Default 0.05. Lower looks at the hardest negatives only.
+    /// What is made small, default InfoNCE.
+    pub loss: LossSettings,
+    /// τ: similarities are divided by it, above 0. Default 0.05. Lower looks at the hardest negatives only.
     pub temperature: f64,
     /// Other queries' passages as negatives: none, positives or all. Default all.
     pub in_batch: InBatch,
@@ -49,6 +82,7 @@ impl Default for TrainSettings {
             warmup_share: 0.1,
             weight_decay: 0.01,
             max_gradient_norm: 1.0,
+            loss: LossSettings::default(),
             temperature: 0.05,
             in_batch: InBatch::All,
             max_length: 0,
@@ -61,44 +95,37 @@ impl TrainSettings {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// The key, what was expected and what was given.
-    pub fn check(&self) -> Result<(), (&'static str, &'static str, String)> {
-        let positive = |value: f64| value > 0.0 && value.is_finite();
-        let checks: [(&'static str, bool, &'static str, String); 9] = [
-            ("epochs", self.epochs > 0, "1 or more", self.epochs.to_string()),
-            ("batch_size", self.batch_size > 0, "1 or more", self.batch_size.to_string()),
-            ("learning_rate", positive(self.learning_rate), "a number above 0", self.learning_rate.to_string()),
-            (
-                "warmup_share",
-                (0.0..=1.0).contains(&self.warmup_share),
-                "a share from 0 to 1",
-                self.warmup_share.to_string(),
-            ),
-            (
-                "weight_decay",
-                self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
-                "0 or more",
-                self.weight_decay.to_string(),
-            ),
-            (
-                "max_gradient_norm",
-                positive(self.max_gradient_norm),
-                "a number above 0",
-                self.max_gradient_norm.to_string(),
-            ),
-            ("temperature", positive(self.temperature), "a number above 0", self.temperature.to_string()),
-            (
-                "max_length",
-                self.max_length == 0 || self.max_length >= 3,
-                "0 or at least 3 tokens",
-                self.max_length.to_string(),
-            ),
-            ("checkpoint_every", self.checkpoint_every > 0, "1 or more", self.checkpoint_every.to_string()),
+    /// The first key that is out of range.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
+        let from_one = |value: usize| (value > 0, "1 or more", value.to_string());
+        let above = |value: f64| (value > 0.0 && value.is_finite(), "a number above 0", value.to_string());
+        let from = |value: f64| (value >= 0.0 && value.is_finite(), "0 or more", value.to_string());
+        let share = |value: f64| ((0.0..=1.0).contains(&value), "a share from 0 to 1", value.to_string());
+        let max_length =
+            (self.max_length == 0 || self.max_length >= 3, "0 or at least 3 tokens", self.max_length.to_string());
+        let checks = [
+            ("epochs", from_one(self.epochs)),
+            ("batch_size", from_one(self.batch_size)),
+            ("learning_rate", above(self.learning_rate)),
+            ("warmup_share", share(self.warmup_share)),
+            ("weight_decay", from(self.weight_decay)),
+            ("max_gradient_norm", above(self.max_gradient_norm)),
+            ("temperature", above(self.temperature)),
+            ("max_length", max_length),
+            ("checkpoint_every", from_one(self.checkpoint_every)),
         ];
-        checks
-            .into_iter()
-            .find(|(_, holds, ..)| !holds)
-            .map_or(Ok(()), |(key, _, expected, found)| Err((key, expected, found)))
+        for (key, (holds, expected, found)) in checks {
+            if !holds {
+                return Err(InvalidSetting::new(key, expected, found));
+            }
+        }
+        self.loss.check().map_err(|wrong| wrong.under("loss"))?;
+        if self.loss.directions == Some(Directions::Both) && self.in_batch == InBatch::None {
+            let expected = "query-to-passage where in_batch is none";
+            return Err(InvalidSetting::new("loss.directions", expected, "both")
+                .hint("a positive can only be told from other queries that stand in its batch"));
+        }
+        Ok(())
     }
 
     /// Learning rate of `step` (from 0) of `total`: linear warm-up, then linear decay to 0 after the last step.

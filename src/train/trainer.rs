@@ -5,9 +5,10 @@
 //! gradient, and since chunks do not depend on the number of threads, neither does the result.
 //! Simple on purpose: no dropout, no validation; the whole batch's graph is held in memory.
 
+use super::annotations::Annotations;
 use super::batches::{self, TokenizedInstances};
 use super::checkpoint::{self, Position};
-use super::loss::{Comparisons, info_nce};
+use super::loss::{Batch, Comparisons, Loss};
 use super::optimiser::{AdamW, clip};
 use super::settings::TrainSettings;
 use super::{Result, TrainError};
@@ -61,6 +62,9 @@ impl Trainer<'_> {
     /// [`TrainError::NoInstances`], [`TrainError::Uneven`]; [`TrainError::Gradient`] when after the first backward a
     /// variable has no finite gradient; [`TrainError::NotFinite`] when the loss or gradient stops being a number.
     pub fn train(&self, encoder: &BiEncoder, instances: &[Instance], watch: &dyn Watch) -> Result<Trained> {
+        self.settings.check()?;
+        let loss = self.settings.loss.of_width(encoder.width())?;
+        let annotations = Annotations::new(instances, self.settings, self.settings.loss.row()?)?;
         let texts = TokenizedInstances::new(encoder, instances)?;
         let per_epoch = instances.len().div_ceil(self.settings.batch_size);
         let total = per_epoch * self.settings.epochs;
@@ -79,7 +83,7 @@ impl Trainer<'_> {
                 watch.check()?;
             }
             let batch = batches::members(instances.len(), self.settings.batch_size, step, self.seed);
-            let (loss, mut gradients) = self.gradients(encoder, &texts, &batch)?;
+            let (loss, mut gradients) = self.gradients(encoder, &texts, (&batch, &annotations), &*loss)?;
             if step == 0 {
                 check_gradients(encoder, &gradients)?;
             }
@@ -110,7 +114,8 @@ impl Trainer<'_> {
         &self,
         encoder: &BiEncoder,
         texts: &TokenizedInstances,
-        batch: &[usize],
+        (batch, annotations): (&[usize], &Annotations),
+        loss: &dyn Loss,
     ) -> Result<(f32, Vec<Option<Tensor>>)> {
         let device = encoder.device();
         let sequences = texts.sequences(batch);
@@ -132,7 +137,15 @@ impl Trainer<'_> {
         let comparisons = Comparisons::new(batch.len(), texts.negatives, self.settings.in_batch, |query, column| {
             texts.answers(batch, query, column)
         });
-        let loss = info_nce(&select(queries)?, &select(passages)?, &comparisons, self.settings.temperature)?;
+        let outcome = loss.of(&Batch {
+            queries: &select(queries)?,
+            passages: &select(passages)?,
+            comparisons: &comparisons,
+            temperature: self.settings.temperature,
+            teacher: &annotations.teacher(batch),
+            written: &annotations.written(batch),
+        })?;
+        let loss = outcome.value;
         let of_rows = loss.backward()?;
         let of_rows = of_rows.get(rows.as_tensor()).ok_or(TrainError::Detached)?.detach();
         let mut pieces = Vec::with_capacity(chunks.len());
