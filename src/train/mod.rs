@@ -5,10 +5,12 @@ pub mod batches;
 mod checkpoint;
 pub mod loss;
 pub mod optimiser;
+mod schedule;
 pub mod settings;
 pub mod trainer;
 
 pub use loss::LossSettings;
+pub use schedule::Curve;
 pub use settings::{InBatch, InvalidSetting, TrainSettings};
 pub use trainer::{StepRecord, Trained, Trainer};
 

@@ -1,6 +1,7 @@
 //! How an encoder is trained: every key with its unit, range, default and what it trades.
 
 use super::loss::{Directions, LossSettings};
+use super::schedule::{Curve, rate};
 use serde::{Deserialize, Serialize};
 
 /// Whose passages stand against a query beside its own negatives.
@@ -55,6 +56,9 @@ pub struct TrainSettings {
     pub batch_size: usize,
     /// Largest step of `AdamW`, above 0. Default 2e-5. Higher learns faster and can wreck a good encoder.
     pub learning_rate: f64,
+    /// How the learning rate falls after its rise: linear, cosine or constant. Default linear. Cosine stays high longer;
+    /// constant does not settle.
+    pub schedule: Curve,
     /// Share of the steps over which the learning rate rises from 0, 0 to 1. Default 0.1.
     pub warmup_share: f64,
     /// Decoupled weight decay, 0 and up, not on biases and norms. Default 0.01.
@@ -65,6 +69,12 @@ pub struct TrainSettings {
     pub loss: LossSettings,
     /// τ: similarities are divided by it, above 0. Default 0.05. Lower looks at the hardest negatives only.
     pub temperature: f64,
+    /// τ of the last step, above 0. Default none: it does not change. Below the first, training goes from all negatives
+    /// to the hardest; above, the other way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature_end: Option<f64>,
+    /// How τ gets there: linear or cosine. Default linear. Cosine stays longer near both ends.
+    pub temperature_schedule: Curve,
     /// Other queries' passages as negatives: none, positives or all. Default all.
     pub in_batch: InBatch,
     /// Texts are cut to so many tokens in training, 3 and up; 0 stands for the encoder's own limit. Default 0.
@@ -79,11 +89,14 @@ impl Default for TrainSettings {
             epochs: 1,
             batch_size: 16,
             learning_rate: 2e-5,
+            schedule: Curve::Linear,
             warmup_share: 0.1,
             weight_decay: 0.01,
             max_gradient_norm: 1.0,
             loss: LossSettings::default(),
             temperature: 0.05,
+            temperature_end: None,
+            temperature_schedule: Curve::Linear,
             in_batch: InBatch::All,
             max_length: 0,
             checkpoint_every: 20,
@@ -111,6 +124,7 @@ impl TrainSettings {
             ("weight_decay", from(self.weight_decay)),
             ("max_gradient_norm", above(self.max_gradient_norm)),
             ("temperature", above(self.temperature)),
+            ("temperature_end", above(self.temperature_end.unwrap_or(1.0))),
             ("max_length", max_length),
             ("checkpoint_every", from_one(self.checkpoint_every)),
         ];
@@ -128,15 +142,20 @@ impl TrainSettings {
         Ok(())
     }
 
-    /// Learning rate of `step` (from 0) of `total`: linear warm-up, then linear decay to 0 after the last step.
+    /// Learning rate of `step` (from 0) of `total`, as [`rate`] says.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "step counts are far below 2^52")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the steps")]
     pub fn learning_rate_at(&self, step: usize, total: usize) -> f64 {
-        let warmup = (self.warmup_share * total as f64).ceil();
-        let step = step as f64 + 1.0;
-        let share =
-            if step <= warmup { step / warmup } else { (total as f64 + 1.0 - step) / (total as f64 + 1.0 - warmup) };
-        self.learning_rate * share.clamp(0.0, 1.0)
+        let warmup = (self.warmup_share * total as f64).ceil() as usize;
+        self.learning_rate * rate(self.schedule, step, warmup, total)
+    }
+
+    /// τ at `step` (from 0) of `total`.
+    #[must_use]
+    pub fn temperature_at(&self, step: usize, total: usize) -> f64 {
+        let Some(end) = self.temperature_end else { return self.temperature };
+        let share = step as f64 / total.saturating_sub(1).max(1) as f64;
+        end + (self.temperature - end) * self.temperature_schedule.left(share)
     }
 }
 
@@ -151,5 +170,26 @@ mod tests {
         assert!((rates[0] - 0.5).abs() < 1e-12 && (rates[1] - 1.0).abs() < 1e-12, "{rates:?}");
         assert!(rates[1..].windows(2).all(|pair| pair[0] > pair[1]), "{rates:?}");
         assert!(rates.iter().all(|&rate| rate > 0.0), "{rates:?}");
+    }
+
+    #[test]
+    fn the_temperature_goes_from_one_end_to_the_other() {
+        for temperature_schedule in [Curve::Linear, Curve::Cosine] {
+            let settings = TrainSettings {
+                temperature: 0.1,
+                temperature_end: Some(0.02),
+                temperature_schedule,
+                ..TrainSettings::default()
+            };
+            let all: Vec<f64> = (0..9).map(|step| settings.temperature_at(step, 9)).collect();
+            assert!(
+                (all[0] - 0.1).abs() < 1e-12 && (all[4] - 0.06).abs() < 1e-12 && (all[8] - 0.02).abs() < 1e-12,
+                "{all:?}"
+            );
+            assert!(all.windows(2).all(|pair| pair[0] > pair[1]), "{all:?}");
+        }
+        let fixed = TrainSettings::default();
+        assert!((0..9).all(|step| (fixed.temperature_at(step, 9) - 0.05).abs() < 1e-12));
+        assert!((fixed.temperature_at(0, 1) - 0.05).abs() < 1e-12);
     }
 }
