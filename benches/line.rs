@@ -78,6 +78,7 @@ fn train_four_steps_of_16_instances(bencher: divan::Bencher<'_, '_>) {
         passage: Passage::Corpus(document.id.clone()),
         source: source.to_owned(),
         text: document.content(),
+        teacher: None,
     };
     let instances: Vec<Instance> = (0..64)
         .map(|i| Instance {

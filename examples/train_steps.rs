@@ -10,14 +10,14 @@ use candle_core::Tensor;
 use nearmiss::data::{DocId, Instance, Passage, QueryId, Seed, TrainingPassage};
 use nearmiss::encode::device::{self, DeviceChoice};
 use nearmiss::encode::{BiEncoder, Gradients};
-use nearmiss::train::batches::{TokenizedInstances, members};
+use nearmiss::train::batches::members;
 use nearmiss::train::optimiser::{AdamW, Step, clipping};
-use nearmiss::train::{TrainSettings, Trainer};
+use nearmiss::train::{Contrast, Moment, Pupil, TrainSettings};
 use serde_json::json;
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 /// As in the program: pages that are kept are not cleared again.
@@ -27,7 +27,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn instance(number: usize, texts: &[String]) -> Result<Instance, Box<dyn Error>> {
     let passage = |place: usize, text: &String| -> Result<TrainingPassage, Box<dyn Error>> {
         let id = DocId::new(&format!("d{number}-{place}"))?;
-        Ok(TrainingPassage { passage: Passage::Corpus(id), source: "given".into(), text: text.clone() })
+        Ok(TrainingPassage { passage: Passage::Corpus(id), source: "given".into(), text: text.clone(), teacher: None })
     };
     let [query, positive, negatives @ ..] = texts else { return Err("a query and its positive".into()) };
     Ok(Instance {
@@ -58,9 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             instances.push(instance(instances.len(), texts)?);
         }
     }
-    let texts = TokenizedInstances::new(&encoder, &instances)?;
-    let trainer = Trainer { settings: &settings, seed: Seed(1), checkpoint: PathBuf::new() };
-    let mut learner = encoder.learner(settings.precision)?;
+    let mut pupil = Contrast::new(&encoder, &instances, &settings, Seed(1))?;
     let mut gradients = Gradients::new(encoder.parameters(), &device);
     let mut optimiser = AdamW::new(encoder.parameters(), &device)?;
     let mut out = std::io::stdout().lock();
@@ -72,7 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ("step", "") => {
                 gradients.clear();
                 let batch = &places[steps % places.len()];
-                let loss = trainer.gradients((&encoder, &mut learner), &texts, (batch, steps), &mut gradients)?;
+                let loss = pupil.gradients(batch, Moment { step: steps, of: usize::MAX }, &mut gradients)?;
                 let back = begun.elapsed().as_secs_f64();
                 let norm = gradients.norms()?.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
                 let step = Step {
@@ -82,12 +80,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 };
                 optimiser.step(encoder.parameters(), &gradients, step)?;
                 steps += 1;
-                let tokens: usize = texts.sequences(batch).iter().map(|ids| ids.len()).sum();
+                let tokens = pupil.tokens(batch);
                 json!({"loss": loss, "norm": norm, "tokens": tokens, "gradients": back})
             }
             ("gradients", file) => {
                 gradients.clear();
-                let loss = trainer.gradients((&encoder, &mut learner), &texts, (&places[0], 0), &mut gradients)?;
+                let loss = pupil.gradients(&places[0], Moment { step: 0, of: 1 }, &mut gradients)?;
                 let Gradients::Host(values) = &gradients else { return Err("gradients on the CPU are values".into()) };
                 let named = encoder.parameters().iter().zip(values);
                 let tensors: HashMap<String, Tensor> = named

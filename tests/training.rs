@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const METALS: [&str; 6] = ["iron", "gold", "copper", "silver", "lead", "tin"];
 
 fn passage(id: &str, text: String) -> Result<TrainingPassage, Box<dyn Error>> {
-    Ok(TrainingPassage { passage: Passage::Corpus(DocId::new(id)?), source: "bm25".into(), text })
+    Ok(TrainingPassage { passage: Passage::Corpus(DocId::new(id)?), source: "bm25".into(), text, teacher: None })
 }
 
 fn instances() -> Result<Vec<Instance>, Box<dyn Error>> {

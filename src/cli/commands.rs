@@ -233,8 +233,9 @@ fn train_encoder(work: &Workplace<'_>, arguments: &arguments::Train) -> Result<(
         },
         ..default
     };
-    if let Err((key, expected, found)) = settings.check() {
-        bail!("--{}: expected {expected}, found {found}", key.replace('_', "-"));
+    if let Err(mut wrong) = settings.check() {
+        wrong.key = format!("--{}", wrong.key.replace('_', "-"));
+        bail!(wrong);
     }
     let base = find_encoder(&arguments.encoder)?;
     let trained = stages::train(work, &base, &arguments.instances, &settings, arguments.seed)?;

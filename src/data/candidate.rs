@@ -66,4 +66,7 @@ pub struct TrainingPassage {
     pub source: String,
     /// Its text (title and body).
     pub text: String,
+    /// A teacher's score of it for the query, in the teacher's unit, finite; for losses that distil.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<f32>,
 }

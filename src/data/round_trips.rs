@@ -55,7 +55,8 @@ fn passage() -> impl Strategy<Value = Passage> {
 }
 
 fn training_passage() -> impl Strategy<Value = TrainingPassage> {
-    (passage(), text(), text()).prop_map(|(passage, source, text)| TrainingPassage { passage, source, text })
+    (passage(), text(), text(), proptest::option::of(score()))
+        .prop_map(|(passage, source, text, teacher)| TrainingPassage { passage, source, text, teacher })
 }
 
 fn query_id() -> impl Strategy<Value = QueryId> {

@@ -202,8 +202,9 @@ impl Recipe {
         if self.metrics.is_empty() {
             return fault("metrics", "at least one metric", "none".into());
         }
-        if let Err((key, expected, found)) = self.train.check() {
-            return fault(&format!("train.{key}"), expected, found);
+        if let Err(wrong) = self.train.check() {
+            let fault = Fault::new(path, wrong.expected, wrong.found).key(format!("train.{}", wrong.key));
+            return Err(wrong.hint.map_or(fault.clone(), |hint| fault.hint(hint)).into());
         }
         if let Err(error) = self.written.check() {
             return fault("written", "settings in their ranges", error.to_string());

@@ -53,7 +53,7 @@ pub fn instances(
 
 fn positive(document: &Document) -> TrainingPassage {
     let passage = Passage::Corpus(document.id.clone());
-    TrainingPassage { passage, source: "judged".to_owned(), text: document.content() }
+    TrainingPassage { passage, source: "judged".to_owned(), text: document.content(), teacher: None }
 }
 
 fn negative(candidate: &Candidate, corpus: &Corpus) -> Result<TrainingPassage, Error> {
@@ -68,5 +68,5 @@ fn negative(candidate: &Candidate, corpus: &Corpus) -> Result<TrainingPassage, E
             .content(),
         Passage::Written(id) => candidate.text.clone().ok_or_else(|| Error::NoText(id.clone()))?,
     };
-    Ok(TrainingPassage { passage: candidate.passage.clone(), source: candidate.source.clone(), text })
+    Ok(TrainingPassage { passage: candidate.passage.clone(), source: candidate.source.clone(), text, teacher: None })
 }

@@ -70,6 +70,18 @@ impl TokenizedInstances {
         Ok(Self { negatives, truncated, ids, instances: placed, answers })
     }
 
+    /// Number of instances.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.instances.len()
+    }
+
+    /// True when there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.instances.is_empty()
+    }
+
     /// Token ids of a batch: B queries, B positives, then the negatives instance by instance.
     #[must_use]
     pub fn sequences(&self, batch: &[usize]) -> Vec<&[u32]> {

@@ -5,7 +5,8 @@ use super::optimiser::AdamW;
 use super::trainer::StepRecord;
 use super::{Result, TrainError};
 use crate::data::{Error, Fault, atomic, jsonl};
-use crate::encode::BiEncoder;
+use crate::encode::parameters::Parameters;
+use candle_core::Device;
 use std::path::Path;
 
 /// A run's state between two steps.
@@ -14,31 +15,31 @@ pub(super) struct Position {
     pub(super) steps: Vec<StepRecord>,
 }
 
-pub(super) fn save(place: &Path, encoder: &BiEncoder, optimiser: &AdamW, steps: &[StepRecord]) -> Result<()> {
+pub(super) fn save(place: &Path, parameters: &Parameters, optimiser: &AdamW, steps: &[StepRecord]) -> Result<()> {
     atomic::write_folder(place, |folder| {
-        encoder.parameters().write(&folder.join("weights.safetensors"))?;
-        candle_core::safetensors::save(&optimiser.moments(encoder.parameters())?, folder.join("moments.safetensors"))?;
+        parameters.write(&folder.join("weights.safetensors"))?;
+        candle_core::safetensors::save(&optimiser.moments(parameters)?, folder.join("moments.safetensors"))?;
         jsonl::write(&folder.join("steps.jsonl"), steps)?;
         Ok::<(), TrainError>(())
     })
 }
 
-/// The state in `place`, its weights put into `encoder`; nothing when there is none.
-pub(super) fn load(place: &Path, encoder: &BiEncoder) -> Result<Option<Position>> {
+/// The state in `place`, its weights put into `parameters`; nothing when there is none.
+pub(super) fn load(place: &Path, parameters: &Parameters, device: &Device) -> Result<Option<Position>> {
     if !place.is_dir() {
         return Ok(None);
     }
     let steps: Vec<StepRecord> = jsonl::read(&place.join("steps.jsonl"))?;
-    let mut weights = candle_core::safetensors::load(place.join("weights.safetensors"), encoder.device())?;
-    let moments = candle_core::safetensors::load(place.join("moments.safetensors"), encoder.device())?;
+    let mut weights = candle_core::safetensors::load(place.join("weights.safetensors"), device)?;
+    let moments = candle_core::safetensors::load(place.join("moments.safetensors"), device)?;
     let broken = || {
         Error::from(
             Fault::new(place, "a whole checkpoint", "one that lacks tensors").hint("remove it to train from the start"),
         )
     };
-    for (name, _) in encoder.parameters().iter() {
-        encoder.parameters().set(name, &weights.remove(name).ok_or_else(broken)?)?;
+    for (name, _) in parameters.iter() {
+        parameters.set(name, &weights.remove(name).ok_or_else(broken)?)?;
     }
-    let optimiser = AdamW::restored(encoder.parameters(), moments, steps.len()).ok_or_else(broken)?;
+    let optimiser = AdamW::restored(parameters, moments, steps.len()).ok_or_else(broken)?;
     Ok(Some(Position { optimiser, steps }))
 }

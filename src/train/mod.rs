@@ -1,14 +1,21 @@
-//! Contrastive training of the encoder: loss, optimiser, loop, checkpoint.
+//! Training of the encoder: losses, optimiser, loop, checkpoint.
 
+mod annotations;
 pub mod batches;
 mod checkpoint;
+mod contrast;
 pub mod loss;
 pub mod optimiser;
+mod passing;
+mod schedule;
 pub mod settings;
 pub mod trainer;
 
-pub use settings::{InBatch, TrainSettings};
-pub use trainer::{StepRecord, Trained, Trainer};
+pub use contrast::Contrast;
+pub use loss::LossSettings;
+pub use schedule::Curve;
+pub use settings::{InBatch, InvalidSetting, TrainSettings};
+pub use trainer::{Moment, Pupil, StepRecord, Trained, Trainer};
 
 use crate::{data, encode::EncodeError};
 
@@ -50,6 +57,23 @@ pub enum TrainError {
         /// Number of all variables.
         of: usize,
     },
+    /// Instances that lack what the loss needs.
+    #[error("loss {loss}: query {query}: expected {expected}, found {found}\n  hint: {hint}")]
+    Unfit {
+        /// Name of the loss.
+        loss: &'static str,
+        /// The first query that lacks something.
+        query: String,
+        /// What the loss needs.
+        expected: &'static str,
+        /// What there is.
+        found: &'static str,
+        /// What the user can do.
+        hint: &'static str,
+    },
+    /// A setting that cannot be.
+    #[error("train: {0}")]
+    Setting(#[from] InvalidSetting),
     /// The loss does not depend on the vectors.
     #[error("the loss gave no gradient for the vectors")]
     Detached,

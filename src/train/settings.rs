@@ -1,5 +1,7 @@
 //! How an encoder is trained: every key with its unit, range, default and what it trades.
 
+use super::loss::{Directions, LossSettings};
+use super::schedule::{Curve, rate};
 use crate::encode::Precision;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,36 @@ pub enum InBatch {
     All,
 }
 
+/// A setting that is not what it may be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}`: expected {expected}, found {found}{}", hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}")))]
+pub struct InvalidSetting {
+    /// Its key, below `train`.
+    pub key: String,
+    /// What it may be.
+    pub expected: String,
+    /// What it is.
+    pub found: String,
+    /// What the user can do.
+    pub hint: Option<String>,
+}
+
+impl InvalidSetting {
+    pub(super) fn new(key: &str, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), expected: expected.into(), found: found.into(), hint: None }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn under(mut self, table: &str) -> Self {
+        self.key = format!("{table}.{}", self.key);
+        self
+    }
+}
+
 /// Settings of contrastive training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,14 +57,25 @@ pub struct TrainSettings {
     pub batch_size: usize,
     /// Largest step of `AdamW`, above 0. Default 2e-5. Higher learns faster and can wreck a good encoder.
     pub learning_rate: f64,
+    /// How the learning rate falls after its rise: linear, cosine or constant. Default linear. Cosine stays high longer;
+    /// constant does not settle.
+    pub schedule: Curve,
     /// Share of the steps over which the learning rate rises from 0, 0 to 1. Default 0.1.
     pub warmup_share: f64,
     /// Decoupled weight decay, 0 and up, not on biases and norms. Default 0.01.
     pub weight_decay: f64,
     /// Gradients with a larger global L2 norm are scaled down to it, above 0. Default 1.
     pub max_gradient_norm: f64,
-    /// τ of `InfoNCE`: similarities are divided by it, above 0. Default 0.05. Lower looks at the hardest negatives only.
+    /// What is made small, default InfoNCE.
+    pub loss: LossSettings,
+    /// τ: similarities are divided by it, above 0. Default 0.05. Lower looks at the hardest negatives only.
     pub temperature: f64,
+    /// τ of the last step, above 0. Default none: it does not change. Below the first, training goes from all negatives
+    /// to the hardest; above, the other way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature_end: Option<f64>,
+    /// How τ gets there: linear or cosine. Default linear. Cosine stays longer near both ends.
+    pub temperature_schedule: Curve,
     /// Other queries' passages as negatives: none, positives or all. Default all.
     pub in_batch: InBatch,
     /// Texts are cut to so many tokens in training, 3 and up; 0 stands for the encoder's own limit. Default 0.
@@ -57,10 +100,14 @@ impl Default for TrainSettings {
             epochs: 1,
             batch_size: 16,
             learning_rate: 2e-5,
+            schedule: Curve::Linear,
             warmup_share: 0.1,
             weight_decay: 0.01,
             max_gradient_norm: 1.0,
+            loss: LossSettings::default(),
             temperature: 0.05,
+            temperature_end: None,
+            temperature_schedule: Curve::Linear,
             in_batch: InBatch::All,
             max_length: 0,
             dropout: None,
@@ -75,62 +122,63 @@ impl TrainSettings {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// The key, what was expected and what was given.
-    pub fn check(&self) -> Result<(), (&'static str, &'static str, String)> {
-        let positive = |value: f64| value > 0.0 && value.is_finite();
-        let checks: [(&'static str, bool, &'static str, String); 11] = [
-            ("epochs", self.epochs > 0, "1 or more", self.epochs.to_string()),
-            ("batch_size", self.batch_size > 0, "1 or more", self.batch_size.to_string()),
-            ("learning_rate", positive(self.learning_rate), "a number above 0", self.learning_rate.to_string()),
-            (
-                "warmup_share",
-                (0.0..=1.0).contains(&self.warmup_share),
-                "a share from 0 to 1",
-                self.warmup_share.to_string(),
-            ),
-            (
-                "weight_decay",
-                self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
-                "0 or more",
-                self.weight_decay.to_string(),
-            ),
-            (
-                "max_gradient_norm",
-                positive(self.max_gradient_norm),
-                "a number above 0",
-                self.max_gradient_norm.to_string(),
-            ),
-            ("temperature", positive(self.temperature), "a number above 0", self.temperature.to_string()),
-            (
-                "max_length",
-                self.max_length == 0 || self.max_length >= 3,
-                "0 or at least 3 tokens",
-                self.max_length.to_string(),
-            ),
+    /// The first key that is out of range.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
+        let from_one = |value: usize| (value > 0, "1 or more", value.to_string());
+        let above = |value: f64| (value > 0.0 && value.is_finite(), "a number above 0", value.to_string());
+        let from = |value: f64| (value >= 0.0 && value.is_finite(), "0 or more", value.to_string());
+        let share = |value: f64| ((0.0..=1.0).contains(&value), "a share from 0 to 1", value.to_string());
+        let max_length =
+            (self.max_length == 0 || self.max_length >= 3, "0 or at least 3 tokens", self.max_length.to_string());
+        let checks = [
+            ("epochs", from_one(self.epochs)),
+            ("batch_size", from_one(self.batch_size)),
+            ("learning_rate", above(self.learning_rate)),
+            ("warmup_share", share(self.warmup_share)),
+            ("weight_decay", from(self.weight_decay)),
+            ("max_gradient_norm", above(self.max_gradient_norm)),
+            ("temperature", above(self.temperature)),
+            ("temperature_end", above(self.temperature_end.unwrap_or(1.0))),
+            ("max_length", max_length),
             (
                 "dropout",
-                self.dropout.is_none_or(|share| (0.0..1.0).contains(&share)),
-                "a share from 0 to below 1",
-                self.dropout.unwrap_or_default().to_string(),
+                (
+                    self.dropout.is_none_or(|d| (0.0..1.0).contains(&d)),
+                    "a share from 0 to below 1",
+                    self.dropout.unwrap_or(0.0).to_string(),
+                ),
             ),
-            ("activation_memory", self.activation_memory >= 64, "64 MiB or more", self.activation_memory.to_string()),
-            ("checkpoint_every", self.checkpoint_every > 0, "1 or more", self.checkpoint_every.to_string()),
+            ("activation_memory", (self.activation_memory >= 64, "64 MiB or more", self.activation_memory.to_string())),
+            ("checkpoint_every", from_one(self.checkpoint_every)),
         ];
-        checks
-            .into_iter()
-            .find(|(_, holds, ..)| !holds)
-            .map_or(Ok(()), |(key, _, expected, found)| Err((key, expected, found)))
+        for (key, (holds, expected, found)) in checks {
+            if !holds {
+                return Err(InvalidSetting::new(key, expected, found));
+            }
+        }
+        self.loss.check().map_err(|wrong| wrong.under("loss"))?;
+        if self.loss.directions == Some(Directions::Both) && self.in_batch == InBatch::None {
+            let expected = "query-to-passage where in_batch is none";
+            return Err(InvalidSetting::new("loss.directions", expected, "both")
+                .hint("a positive can only be told from other queries that stand in its batch"));
+        }
+        Ok(())
     }
 
-    /// Learning rate of `step` (from 0) of `total`: linear warm-up, then linear decay to 0 after the last step.
+    /// Learning rate of `step` (from 0) of `total`, as [`rate`] says.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "step counts are far below 2^52")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the steps")]
     pub fn learning_rate_at(&self, step: usize, total: usize) -> f64 {
-        let warmup = (self.warmup_share * total as f64).ceil();
-        let step = step as f64 + 1.0;
-        let share =
-            if step <= warmup { step / warmup } else { (total as f64 + 1.0 - step) / (total as f64 + 1.0 - warmup) };
-        self.learning_rate * share.clamp(0.0, 1.0)
+        let warmup = (self.warmup_share * total as f64).ceil() as usize;
+        self.learning_rate * rate(self.schedule, step, warmup, total)
+    }
+
+    /// τ at `step` (from 0) of `total`.
+    #[must_use]
+    pub fn temperature_at(&self, step: usize, total: usize) -> f64 {
+        let Some(end) = self.temperature_end else { return self.temperature };
+        let share = step as f64 / total.saturating_sub(1).max(1) as f64;
+        end + (self.temperature - end) * self.temperature_schedule.left(share)
     }
 }
 
@@ -145,5 +193,26 @@ mod tests {
         assert!((rates[0] - 0.5).abs() < 1e-12 && (rates[1] - 1.0).abs() < 1e-12, "{rates:?}");
         assert!(rates[1..].windows(2).all(|pair| pair[0] > pair[1]), "{rates:?}");
         assert!(rates.iter().all(|&rate| rate > 0.0), "{rates:?}");
+    }
+
+    #[test]
+    fn the_temperature_goes_from_one_end_to_the_other() {
+        for temperature_schedule in [Curve::Linear, Curve::Cosine] {
+            let settings = TrainSettings {
+                temperature: 0.1,
+                temperature_end: Some(0.02),
+                temperature_schedule,
+                ..TrainSettings::default()
+            };
+            let all: Vec<f64> = (0..9).map(|step| settings.temperature_at(step, 9)).collect();
+            assert!(
+                (all[0] - 0.1).abs() < 1e-12 && (all[4] - 0.06).abs() < 1e-12 && (all[8] - 0.02).abs() < 1e-12,
+                "{all:?}"
+            );
+            assert!(all.windows(2).all(|pair| pair[0] > pair[1]), "{all:?}");
+        }
+        let fixed = TrainSettings::default();
+        assert!((0..9).all(|step| (fixed.temperature_at(step, 9) - 0.05).abs() < 1e-12));
+        assert!((fixed.temperature_at(0, 1) - 0.05).abs() < 1e-12);
     }
 }

@@ -32,12 +32,14 @@ fn world() -> std::result::Result<World, Box<dyn std::error::Error>> {
             passage: Passage::Corpus(document.id.clone()),
             source: source.to_owned(),
             text: document.content(),
+            teacher: None,
         })
     };
     let written = TrainingPassage {
         passage: Passage::Written(WrittenId::new("w-1")?),
         source: "written".to_owned(),
         text: "what a model\r\nwrote".to_owned(),
+        teacher: None,
     };
     let instance = |positive| -> Result<Instance, Box<dyn std::error::Error>> {
         Ok(Instance {
