@@ -5,7 +5,7 @@
 
 use nearmiss::data::Quiet;
 use nearmiss::encode::device::{self, DeviceChoice};
-use nearmiss::encode::kernels::{Buffer, Instructions, Packed, Precision, ProductScratch, Rows};
+use nearmiss::encode::kernels::{Buffer, Instructions, Onto, Packed, Precision, ProductScratch, Rows};
 use nearmiss::encode::{BiEncoder, Computing, Role};
 use serde_json::json;
 use std::error::Error;
@@ -63,7 +63,7 @@ fn product(instructions: Instructions, precision: Precision) -> f64 {
         let times = (0..20).map(|_| {
             let begun = Instant::now();
             let x = Rows::new(&x, (rows, inputs), inputs);
-            weight.apply(x, &bias, (out.values_mut(), outputs), &mut scratch);
+            weight.apply(x, Onto::Bias(&bias), (out.values_mut(), outputs), &mut scratch);
             begun.elapsed().as_secs_f64()
         });
         times.fold(f64::INFINITY, f64::min)

@@ -10,7 +10,10 @@ use nearmiss::encode::family::FAMILIES;
 use nearmiss::encode::parameters::Parameters;
 use nearmiss::encode::pooling::Pooling;
 use nearmiss::encode::trunk::Architecture;
-use nearmiss::encode::{BiEncoder, Computing, CrossEncoder, Kernels, Mode, PackedBatch, Precision, Prompts, Role};
+use nearmiss::encode::{
+    BiEncoder, Computing, CrossEncoder, Dropping, Gradients, Kernels, Mode, PackedBatch, Precision, Prompts, Role,
+    Sequence,
+};
 use nearmiss::text::tokenizer::make_wordpiece;
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -138,6 +141,81 @@ fn every_variable_of_every_architecture_gets_a_gradient() -> Result<(), Box<dyn 
             }
         }
     }
+    Ok(())
+}
+
+/// Rows and gradients.
+type Passed = (Vec<Vec<f32>>, Vec<Vec<f32>>);
+
+/// Rows and gradients of one pass of training in parts of so many bytes; slopes along the rows are waves.
+fn pass(encoder: &BiEncoder, ids: &[Vec<u32>], memory: usize, share: Option<f64>) -> Result<Passed, Box<dyn Error>> {
+    let mut learner = encoder.learner(Precision::F32)?;
+    let mut gradients = Gradients::new(encoder.parameters(), &Device::Cpu);
+    let dropping = share.map(|share| Dropping { share: Some(share), key: 5 });
+    let sequences: Vec<Sequence<'_>> = ids.iter().map(|ids| Sequence { ids, sides: None }).collect();
+    let mut rows = vec![Vec::new(); ids.len()];
+    for part in learner.parts(&sequences, memory) {
+        let (values, recording) = learner.record(&sequences, &part, dropping)?;
+        let wave = |place: usize, column: usize| u8::try_from((place * 32 + column) % 251).map(|x| f32::from(x).sin());
+        let waves = part.iter().flat_map(|&place| (0..32).map(move |column| wave(place, column)));
+        let waves = waves.collect::<Result<Vec<_>, _>>()?;
+        learner.carry_back(recording, &Tensor::from_vec(waves, values.shape(), &Device::Cpu)?, &mut gradients)?;
+        for (place, row) in part.into_iter().zip(values.to_vec2()?) {
+            rows[place] = row;
+        }
+    }
+    let Gradients::Host(gradients) = gradients else { return Err("gradients on the CPU are values".into()) };
+    Ok((rows, gradients))
+}
+
+/// Global L2 distance of two lists of gradients, relative to the first's length.
+fn relative(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
+    let square = |value: f32| f64::from(value).powi(2);
+    let apart: f64 = a.iter().flatten().zip(b.iter().flatten()).map(|(x, y)| square(x - y)).sum();
+    (apart / a.iter().flatten().map(|&x| square(x)).sum::<f64>()).sqrt()
+}
+
+#[test]
+fn our_way_back_is_candles_with_and_without_dropout() -> Result<(), Box<dyn Error>> {
+    for (family, (pooling, ..)) in FAMILIES.iter().flat_map(|family| Pooling::NAMES.map(|kind| (family.name, kind))) {
+        let folder = tempfile::tempdir()?;
+        write(folder.path(), family, pooling, None)?;
+        let (fused, composed) = (open(folder.path(), Kernels::Fused)?, open(folder.path(), Kernels::Composed)?);
+        // The last text has two tokens that are alike where padding has one place: of two largest values candle's
+        // slope goes to both, ours to the first.
+        let ids = fused.tokenize(&TEXTS[..3], Role::Document)?.ids;
+        for share in [None, Some(0.25)] {
+            let (our_rows, ours) = pass(&fused, &ids, usize::MAX, share)?;
+            let (their_rows, theirs) = pass(&composed, &ids, usize::MAX, share)?;
+            let far = apart(&our_rows, &their_rows);
+            assert!(far < 1e-5, "{family} {pooling:?} {share:?}: rows apart {far}");
+            let far = relative(&theirs, &ours);
+            assert!(far < 1e-5, "{family} {pooling:?} {share:?}: gradients apart {far}");
+            if share.is_some() {
+                let (without, _) = pass(&fused, &ids, usize::MAX, None)?;
+                assert_ne!(our_rows, without, "{family} {pooling:?}: nothing was dropped");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn neither_parts_nor_threads_change_a_bit_of_a_gradient() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    write(folder.path(), "bert", Pooling::Mean, None)?;
+    let encoder = open(folder.path(), Kernels::Fused)?;
+    let ids: Vec<Vec<u32>> =
+        (0u32..150).map(|text| (0..3 + text * 7 % 30).map(|i| 4 + (text + 7 * i) % 30).collect()).collect();
+    let with = |threads: usize, memory: usize| -> Result<_, Box<dyn Error>> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        pool.install(|| pass(&encoder, &ids, memory, Some(0.1)).map_err(|error| error.to_string())).map_err(Into::into)
+    };
+    let whole = with(1, usize::MAX)?;
+    assert!(whole == with(3, usize::MAX)?, "threads changed something");
+    assert!(whole == with(2, 1 << 21)?, "parts changed something");
+    let sequences: Vec<Sequence<'_>> = ids.iter().map(|ids| Sequence { ids, sides: None }).collect();
+    assert!(encoder.learner(Precision::F32)?.parts(&sequences, 1 << 21).len() > 2, "there were no parts");
     Ok(())
 }
 

@@ -1,13 +1,14 @@
 //! The trunk of BERT (Devlin et al. 2019, arXiv 1810.04805) and its [`super::family`], composed of candle operations that all have a backward.
-//! This is the reference that faster kernels are tested against, the path for CUDA and Metal, and that of training;
-//! on the CPU the three operations that are not matrix products can be fused ones ([`Kernels`]), and inference runs
+//! This is the reference that faster kernels are tested against, the path for CUDA and Metal, and that of training
+//! where there are no kernels of our own; on the CPU the three operations that are not matrix products can be fused ones ([`Kernels`]), and inference runs
 //! in `fast_bert.rs`.
-//! Simple on purpose: no dropout; attention is padded to the longest sequence of a batch where lengths differ.
+//! Simple on purpose: attention is padded to the longest sequence of a batch where lengths differ.
 
 use super::bert_config::BertConfig;
+use super::drops::{Site, attention_drops};
 use super::family::{Bias, Segments, bucket};
 use super::packing::PackedBatch;
-use super::trunk::{Kernels, Mode, Trunk, Weights};
+use super::trunk::{Dropped, Kernels, Trunk, Weights};
 use super::{Result, fused};
 use candle_core::{D, Device, Tensor};
 
@@ -116,7 +117,13 @@ impl Bert {
     }
 
     /// `(T, D)` from `(T, D)`: scaled dot-product attention within each sequence.
-    fn attend(&self, layer: &Layer, x: &Tensor, blocks: &Blocks) -> Result<Tensor> {
+    fn attend(
+        &self,
+        (number, layer): (usize, &Layer),
+        x: &Tensor,
+        blocks: &Blocks,
+        masks: &Masks<'_>,
+    ) -> Result<Tensor> {
         let heads = self.config.num_attention_heads;
         let width = self.config.hidden_size / heads;
         // (T, D) -> (B, heads, L, width)
@@ -140,6 +147,7 @@ impl Bert {
             Kernels::Fused => fused::softmax(&scores)?,
             Kernels::Composed => candle_nn::ops::softmax(&scores, D::Minus1)?,
         };
+        let shares = masks.shares(shares, number)?;
         let mixed = shares.matmul(&value)?.transpose(1, 2)?.reshape((blocks.count * blocks.length, heads * width))?;
         Ok(match &blocks.unpad {
             Some(rows) => mixed.index_select(rows, 0)?,
@@ -211,21 +219,71 @@ struct Blocks {
     bias: Option<Tensor>,
 }
 
+/// Dropout's masks as tensors: the numbers of [`super::kernels::Dropout`], which every device then multiplies by.
+struct Masks<'m> {
+    config: &'m BertConfig,
+    batch: &'m PackedBatch,
+    dropped: Option<&'m Dropped<'m>>,
+    device: &'m Device,
+}
+
+impl Masks<'_> {
+    /// `(T, D)` with some values dropped.
+    fn rows(&self, x: Tensor, site: Site) -> Result<Tensor> {
+        let Some(dropped) = self.dropped else { return Ok(x) };
+        let dropout = if matches!(site, Site::Attended(_)) { dropped.drops.attended } else { dropped.drops.hidden };
+        let Some(dropout) = dropout else { return Ok(x) };
+        let width = self.config.hidden_size;
+        let mut mask = Vec::with_capacity(x.elem_count());
+        for (&length, &place) in self.batch.lengths().iter().zip(dropped.places) {
+            for token in 0..length {
+                let row = dropout.row([number(place), site.number(), number(token)]);
+                mask.extend((0..number(width)).map(|column| row.factor(column)));
+            }
+        }
+        Ok((x * Tensor::from_vec(mask, (self.batch.ids().len(), width), self.device)?)?)
+    }
+
+    /// `(B, heads, L, L)` with some values dropped.
+    fn shares(&self, shares: Tensor, layer: usize) -> Result<Tensor> {
+        let Some(dropped) = self.dropped.filter(|dropped| dropped.drops.attention.is_some()) else {
+            return Ok(shares);
+        };
+        let (heads, length) = (self.config.num_attention_heads, self.batch.longest());
+        let mut mask = Vec::with_capacity(shares.elem_count());
+        for &place in dropped.places {
+            let Some(of) = attention_drops(dropped.drops, layer, place) else { continue };
+            for (head, query) in (0..heads).flat_map(|head| (0..length).map(move |query| (head, query))) {
+                let row = of.row(head, query);
+                mask.extend((0..number(length)).map(|column| row.factor(column)));
+            }
+        }
+        Ok((shares * Tensor::from_vec(mask, (dropped.places.len(), heads, length, length), self.device)?)?)
+    }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 impl Trunk for Bert {
-    fn forward(&self, batch: &PackedBatch, _: &mut Mode) -> Result<Tensor> {
+    fn forward(&self, batch: &PackedBatch, dropped: Option<&Dropped<'_>>) -> Result<Tensor> {
         let kernels = self.kernels;
         self.config.admit(batch)?;
         let blocks = self.blocks(batch)?;
-        let mut x = self.norm.forward(&self.embed(batch)?, kernels)?;
-        for layer in &self.layers {
-            let attended = layer.attended.forward(&self.attend(layer, &x, &blocks)?)?;
+        let masks = Masks { config: &self.config, batch, dropped, device: &self.device };
+        let mut x = masks.rows(self.norm.forward(&self.embed(batch)?, kernels)?, Site::Embeddings)?;
+        for (number, layer) in self.layers.iter().enumerate() {
+            let attended = layer.attended.forward(&self.attend((number, layer), &x, &blocks, &masks)?)?;
+            let attended = masks.rows(attended, Site::Attended(number))?;
             let y = layer.attention_norm.forward(&(x + attended)?, kernels)?;
             let widened = layer.intermediate.forward(&y)?;
             let widened = match kernels {
                 Kernels::Fused => fused::gelu(&widened)?,
                 Kernels::Composed => widened.gelu_erf()?,
             };
-            x = layer.output_norm.forward(&(layer.output.forward(&widened)? + y)?, kernels)?;
+            let output = masks.rows(layer.output.forward(&widened)?, Site::Output(number))?;
+            x = layer.output_norm.forward(&(output + y)?, kernels)?;
         }
         Ok(x)
     }

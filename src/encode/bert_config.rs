@@ -33,6 +33,12 @@ pub struct BertConfig {
     pub type_vocab_size: usize,
     /// Added to the variance in layer norms.
     pub layer_norm_eps: f64,
+    /// Share of the values that training drops after the embeddings and after each block, 0 to 1. Default 0.1.
+    #[serde(default = "tenth")]
+    pub hidden_dropout_prob: f64,
+    /// Share of the attention's weights that training drops, 0 to 1. Default 0.1.
+    #[serde(default = "tenth")]
+    pub attention_probs_dropout_prob: f64,
     /// The padding token's id, where positions begin after it. Default 1.
     #[serde(default, skip_serializing)]
     pub pad_token_id: Option<usize>,
@@ -46,6 +52,10 @@ pub struct BertConfig {
 
 fn gelu() -> String {
     "gelu".to_owned()
+}
+
+fn tenth() -> f64 {
+    0.1
 }
 
 fn buckets() -> usize {
@@ -75,6 +85,14 @@ impl BertConfig {
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let found = format!("{} heads for width {}", self.num_attention_heads, self.hidden_size);
             return fault("num_attention_heads", "a divisor of hidden_size", found);
+        }
+        for (key, share) in [
+            ("hidden_dropout_prob", self.hidden_dropout_prob),
+            ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
+        ] {
+            if !(0.0..1.0).contains(&share) {
+                return fault(key, "a share from 0 to below 1", share.to_string());
+            }
         }
         if self.longest() < 3 {
             return fault("max_position_embeddings", "room for 3 tokens", self.max_position_embeddings.to_string());
@@ -193,6 +211,11 @@ pub fn read_config(family: &'static Family, value: &Value, path: &Path) -> Resul
         value[*bert] = value.get(*own).cloned().ok_or_else(|| {
             data::Error::from(Fault::new(path, format!("a key of {}", family.name), "no such key").key(*own))
         })?;
+    }
+    for (bert, own) in family.optional_keys {
+        if let Some(given) = value.get(*own).cloned() {
+            value[*bert] = given;
+        }
     }
     if value.get("layer_norm_eps").is_none() {
         value["layer_norm_eps"] = family.layer_norm_eps.into();

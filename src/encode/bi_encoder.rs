@@ -2,6 +2,8 @@
 //! sentence-transformers folder.
 
 use super::fast_bert::{FastBert, Finish, Scratch};
+use super::kernels::Precision;
+use super::learn::Learner;
 use super::packing::{PackedBatch, group_by_length};
 use super::parameters::{Parameters, WeightFile};
 use super::pooling::{pool, unit};
@@ -181,7 +183,7 @@ impl BiEncoder {
     ///
     /// # Errors
     /// As [`Trunk::forward`].
-    pub fn embed(&self, batch: &PackedBatch, mut mode: Mode) -> Result<Tensor> {
+    pub fn embed(&self, batch: &PackedBatch, mode: Mode) -> Result<Tensor> {
         let trunk = match (mode, &self.inference) {
             (Mode::Training, _) => &self.tracked,
             (Mode::Inference, Inference::Composed(trunk)) => trunk,
@@ -190,12 +192,25 @@ impl BiEncoder {
                 return Ok(Tensor::from_vec(vectors, (batch.lengths().len(), self.width()), &self.device)?);
             }
         };
-        let tokens = trunk.forward(batch, &mut mode)?;
+        let tokens = trunk.forward(batch, None)?;
         self.finish(pool(&tokens, batch, self.settings.pooling)?, mode)
     }
 
-    /// The pooled `(B, D)` through the dense layers and brought to their length.
-    fn finish(&self, mut rows: Tensor, mode: Mode) -> Result<Tensor> {
+    /// The trunk as training uses it.
+    ///
+    /// # Errors
+    /// [`EncodeError::Precision`], [`EncodeError::ArchitecturePrecision`] when bf16 is not to be had.
+    pub fn learner(&self, precision: Precision) -> Result<Learner<'_>> {
+        let computing = Computing { precision, ..self.computing };
+        Learner::new((&self.architecture, &self.parameters), self.settings.pooling, computing, &self.device)
+    }
+
+    /// The vectors `(B, D)` of pooled rows, as [`Learner`] gives them: through the dense layers and brought to their
+    /// length. With [`Mode::Training`] they carry gradients to the rows and to the dense layers' weights.
+    ///
+    /// # Errors
+    /// [`EncodeError::Candle`].
+    pub fn finish(&self, mut rows: Tensor, mode: Mode) -> Result<Tensor> {
         let weights = |name: &str| match mode {
             Mode::Training => tracked(&self.parameters, name),
             Mode::Inference => detached(&self.parameters, name),

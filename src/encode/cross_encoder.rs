@@ -7,7 +7,7 @@ use super::packing::{PackedBatch, group_by_length};
 use super::parameters::{Parameters, WeightFile};
 use super::pooling::{Pooling, pool};
 use super::settings::{Length, read_object};
-use super::trunk::{Architecture, Computing, Kernels, Mode, Trunk, absent};
+use super::trunk::{Architecture, Computing, Kernels, Trunk, absent};
 use super::{EncodeError, Result, workers};
 use crate::data::{self, Digest, Fault, Watch};
 use crate::text::Tokenizer;
@@ -148,7 +148,7 @@ impl CrossEncoder {
     /// The trunk's vectors of the pairs' first tokens, `(B, D)`.
     fn first_tokens(&self, batch: &PackedBatch, scratch: &mut Scratch) -> Result<Tensor> {
         match &self.forward {
-            Forward::Composed(trunk) => pool(&trunk.forward(batch, &mut Mode::Inference)?, batch, Pooling::Cls),
+            Forward::Composed(trunk) => pool(&trunk.forward(batch, None)?, batch, Pooling::Cls),
             Forward::Fast(fast) => {
                 let finish = Finish { pooling: Pooling::Cls, length: Length::Free };
                 let values = fast.vectors(batch, finish, scratch)?;

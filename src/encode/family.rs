@@ -33,6 +33,15 @@ pub enum Bias {
     Buckets,
 }
 
+/// What training drops of the attention block's result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attended {
+    /// Nothing.
+    Kept,
+    /// The hidden layers' share.
+    Dropped,
+}
+
 /// What a cross-encoder has over the first token: a layer of the trunk's width, an activation, the classifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadNames {
@@ -53,6 +62,8 @@ pub struct Family {
     pub prefix: &'static str,
     /// Keys of `config.json`: BERT's, and this family's.
     pub keys: &'static [(&'static str, &'static str)],
+    /// Keys as above that may be absent.
+    pub optional_keys: &'static [(&'static str, &'static str)],
     /// Parts of the names of weights: BERT's, and this family's; replaced in this order.
     pub names: &'static [(&'static str, &'static str)],
     /// Where positions begin.
@@ -61,6 +72,8 @@ pub struct Family {
     pub segments: Segments,
     /// What attention adds.
     pub bias: Bias,
+    /// What training drops after attention.
+    pub attended: Attended,
     /// Added to the variance in layer norms where `config.json` does not say.
     pub layer_norm_eps: f64,
     /// The head of a cross-encoder.
@@ -75,10 +88,12 @@ pub static BERT: Family = Family {
     name: "bert",
     prefix: "bert.",
     keys: &[],
+    optional_keys: &[],
     names: &[],
     places: Places::FromZero,
     segments: Segments::Sides,
     bias: Bias::Absent,
+    attended: Attended::Dropped,
     layer_norm_eps: 1e-12,
     head: HeadNames { dense: "pooler.dense", activation: Activation::Tanh, labels: "classifier" },
 };
@@ -108,6 +123,7 @@ static DISTILBERT: Family = Family {
         ("intermediate_size", "hidden_dim"),
         ("hidden_act", "activation"),
     ],
+    optional_keys: &[("hidden_dropout_prob", "dropout"), ("attention_probs_dropout_prob", "attention_dropout")],
     names: &[
         ("encoder.layer.", "transformer.layer."),
         ("attention.self.query", "attention.q_lin"),
@@ -120,6 +136,7 @@ static DISTILBERT: Family = Family {
         ("output.LayerNorm", "output_layer_norm"),
     ],
     segments: Segments::Absent,
+    attended: Attended::Kept,
     head: HeadNames { dense: "pre_classifier", activation: Activation::Relu, labels: "classifier" },
     ..BERT
 };
@@ -149,7 +166,7 @@ impl Family {
     /// This family's name of the configuration's key that BERT calls `name`.
     #[must_use]
     pub fn key<'k>(&self, name: &'k str) -> &'k str {
-        self.keys.iter().find(|(bert, _)| *bert == name).map_or(name, |(_, own)| own)
+        self.keys.iter().chain(self.optional_keys).find(|(bert, _)| *bert == name).map_or(name, |(_, own)| own)
     }
 
     /// This family's name of the weight that BERT calls `name`.

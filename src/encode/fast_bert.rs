@@ -8,8 +8,8 @@ use super::Result;
 use super::bert_config::BertConfig;
 use super::family::Segments;
 use super::kernels::{
-    Attention, AttentionScratch, Buffer, Instructions, Norm, Packed, Precision, ProductScratch, Rows, add_norm, attend,
-    gelu, norm,
+    Attention, AttentionScratch, Buffer, Instructions, Norm, Onto, Packed, Precision, ProductScratch, Rows, add_norm,
+    attend, gelu, norm,
 };
 use super::packing::PackedBatch;
 use super::pooling::{Pooling, pool_rows, unit_row};
@@ -18,10 +18,10 @@ use super::trunk::Weights;
 use candle_core::{CpuStorage, Storage, Tensor};
 
 /// Rows that go through the feed-forward layer together: its wide rows stay in the second cache.
-const ROWS: usize = 128;
+pub(super) const ROWS: usize = 128;
 
 /// Added to the width of rows of activations, in values: rows of a power of two would share places in the first cache.
-const GAP: usize = 16;
+pub(super) const GAP: usize = 16;
 
 /// How the vectors of a group are made from its tokens' vectors.
 #[derive(Debug, Clone, Copy)]
@@ -44,40 +44,40 @@ pub(super) struct Scratch {
     attention: AttentionScratch,
 }
 
-struct Linear {
-    weight: Packed,
-    bias: Vec<f32>,
+pub(super) struct Linear {
+    pub(super) weight: Packed,
+    pub(super) bias: Vec<f32>,
 }
 
-struct NormWeights {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    eps: f32,
+pub(super) struct NormWeights {
+    pub(super) weight: Vec<f32>,
+    pub(super) bias: Vec<f32>,
+    pub(super) eps: f32,
 }
 
-struct Layer {
-    qkv: Linear,
-    attended: Linear,
-    attention_norm: NormWeights,
-    intermediate: Linear,
-    output: Linear,
-    output_norm: NormWeights,
+pub(super) struct Layer {
+    pub(super) qkv: Linear,
+    pub(super) attended: Linear,
+    pub(super) attention_norm: NormWeights,
+    pub(super) intermediate: Linear,
+    pub(super) output: Linear,
+    pub(super) output_norm: NormWeights,
 }
 
 /// BERT over packed weights.
 pub(super) struct FastBert {
-    config: BertConfig,
-    instructions: Instructions,
-    precision: Precision,
+    pub(super) config: BertConfig,
+    pub(super) instructions: Instructions,
+    pub(super) precision: Precision,
     words: Tensor,
     positions: Tensor,
     segments: Vec<f32>,
-    norm: NormWeights,
-    layers: Vec<Layer>,
+    pub(super) norm: NormWeights,
+    pub(super) layers: Vec<Layer>,
 }
 
 /// Values of a contiguous f32 tensor on the CPU, where they lie.
-fn with_values<R>(tensor: &Tensor, use_them: impl FnOnce(&[f32]) -> R) -> Result<R> {
+pub(super) fn with_values<R>(tensor: &Tensor, use_them: impl FnOnce(&[f32]) -> R) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     match (&*storage, layout.contiguous_offsets()) {
         (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => Ok(use_them(&values[start..end])),
@@ -118,14 +118,20 @@ impl Reader<'_> {
 
 impl Linear {
     /// Rows of `out`, [`GAP`] apart, from rows of `x`, [`GAP`] apart.
-    fn apply(&self, x: &[f32], (count, width): (usize, usize), out: &mut [f32], scratch: &mut ProductScratch) {
+    pub(super) fn apply(
+        &self,
+        x: &[f32],
+        (count, width): (usize, usize),
+        out: &mut [f32],
+        scratch: &mut ProductScratch,
+    ) {
         let stride = self.weight.outputs() + GAP;
-        self.weight.apply(Rows::new(x, (count, width), width + GAP), &self.bias, (out, stride), scratch);
+        self.weight.apply(Rows::new(x, (count, width), width + GAP), Onto::Bias(&self.bias), (out, stride), scratch);
     }
 }
 
 impl NormWeights {
-    fn by(&self) -> Norm<'_> {
+    pub(super) fn by(&self) -> Norm<'_> {
         Norm { weight: &self.weight, bias: &self.bias, eps: self.eps }
     }
 }
@@ -181,7 +187,9 @@ impl FastBert {
     /// [`super::EncodeError::TooLong`], [`super::EncodeError::UnknownToken`].
     pub(super) fn vectors(&self, batch: &PackedBatch, finish: Finish, scratch: &mut Scratch) -> Result<Vec<f32>> {
         self.config.admit(batch)?;
-        self.embed(batch, scratch)?;
+        let x = scratch.x.room(batch.ids().len() * (self.config.hidden_size + GAP));
+        self.embed(batch, x)?;
+        norm(self.instructions, x, self.config.hidden_size + GAP, self.norm.by());
         for layer in &self.layers {
             self.attend(layer, batch, scratch);
             self.feed_forward(layer, batch.ids().len(), scratch);
@@ -189,10 +197,9 @@ impl FastBert {
         Ok(self.pool(batch, finish, scratch.x.values()))
     }
 
-    /// Normed sums of the tokens' embeddings in `scratch.x`.
-    fn embed(&self, batch: &PackedBatch, scratch: &mut Scratch) -> Result<()> {
+    /// Sums of the tokens' embeddings into rows of `x`, [`GAP`] apart.
+    pub(super) fn embed(&self, batch: &PackedBatch, x: &mut [f32]) -> Result<()> {
         let width = self.config.hidden_size;
-        let x = scratch.x.room(batch.ids().len() * (width + GAP));
         let sides = self.config.sides(batch).unwrap_or_default().iter().copied().chain(std::iter::repeat(0));
         with_values(&self.words, |words| {
             with_values(&self.positions, |positions| {
@@ -206,9 +213,7 @@ impl FastBert {
                     }
                 }
             })
-        })??;
-        norm(self.instructions, x, width + GAP, self.norm.by());
-        Ok(())
+        })?
     }
 
     /// `scratch.x` after attention, residual and norm.
@@ -229,6 +234,7 @@ impl FastBert {
                 out_stride: stride,
                 heads: (heads, width / heads),
                 precision: self.precision,
+                dropout: None,
             };
             attend(self.instructions, length, &mut of, &mut scratch.attention);
             row += length;

@@ -127,6 +127,8 @@ impl FreshEncoder {
                 max_position_embeddings: self.max_length,
                 type_vocab_size: 2,
                 layer_norm_eps: BERT.layer_norm_eps,
+                hidden_dropout_prob: 0.1,
+                attention_probs_dropout_prob: 0.1,
                 pad_token_id: Some(0),
                 relative_attention_num_buckets: 0,
                 family: &BERT,

@@ -164,7 +164,7 @@ impl CustomOp3 for LayerNormBackward {
         let mut out = values(slope, ls)?.to_vec();
         let weight = values(weight, lw)?;
         let by = Norm { weight, bias: weight, eps: self.eps };
-        kernels::norm_slope(Instructions::best(), values(x, lx)?, &mut out, by);
+        kernels::norm_slope(Instructions::best(), values(x, lx)?, &mut out, width(lx), by);
         Ok((CpuStorage::F32(out), lx.shape().clone()))
     }
 }
@@ -178,7 +178,8 @@ impl CustomOp2 for LayerNormParameters {
         let width = width(lx);
         let mut out = vec![0.0; 2 * width];
         let (x, slope) = (values(x, lx)?, values(slope, ls)?);
-        kernels::norm_parameter_slopes(Instructions::best(), x, slope, &mut out, self.eps);
+        let width = out.len() / 2;
+        kernels::norm_parameter_slopes(Instructions::best(), (x, slope), width, &mut out, self.eps);
         Ok((CpuStorage::F32(out), (2, width).into()))
     }
 }

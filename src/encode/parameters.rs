@@ -2,11 +2,11 @@
 
 use super::{EncodeError, Result};
 use crate::data::{self, Fault};
-use candle_core::{DType, Device, Shape, Tensor, Var};
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Shape, Tensor, Var};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Weights as tensors of one file by name, before a trunk has asked for them.
 pub struct WeightFile {
@@ -53,6 +53,25 @@ impl WeightFile {
             )),
             None => fault.hint("the file holds no tensor at all"),
         }
+    }
+}
+
+/// A change of values, to be made once.
+struct Change<F>(Mutex<Option<F>>);
+
+impl<F: FnOnce(&mut [f32]) + Send> InplaceOp1 for Change<F> {
+    fn name(&self) -> &'static str {
+        "change"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let (CpuStorage::F32(values), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
+            candle_core::bail!("weights on the CPU are contiguous f32");
+        };
+        if let Some(change) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            change(&mut values[start..end]);
+        }
+        Ok(())
     }
 }
 
@@ -158,6 +177,17 @@ impl Parameters {
     pub fn set(&self, name: &str, value: &Tensor) -> Result<()> {
         let variable = self.variables.get(name).ok_or_else(|| EncodeError::NoSuchWeight(name.to_owned()))?;
         variable.set(value)?;
+        self.changes.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Changes the values of the one called `name`, row-major on the CPU, where they lie.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoSuchWeight`]; [`EncodeError::Candle`] when they lie elsewhere.
+    pub fn change(&self, name: &str, change: impl FnOnce(&mut [f32]) + Send) -> Result<()> {
+        let variable = self.variables.get(name).ok_or_else(|| EncodeError::NoSuchWeight(name.to_owned()))?;
+        variable.as_tensor().inplace_op1(&Change(Mutex::new(Some(change))))?;
         self.changes.fetch_add(1, Ordering::Release);
         Ok(())
     }

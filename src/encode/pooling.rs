@@ -134,6 +134,28 @@ pub(super) fn unit_row(vector: &mut [f32]) {
     }
 }
 
+/// What [`pool_rows`] hands back: adds to each row of `slopes` what `slope`, along the text's vector, is along that row.
+/// `tokens` are the rows that were pooled; rows of both may be longer than the vector.
+pub(super) fn spread_rows(tokens: &[&[f32]], mut slopes: Vec<&mut [f32]>, pooling: Pooling, slope: &[f32]) {
+    let add = |row: &mut [f32], share: f32| row.iter_mut().zip(slope).for_each(|(to, value)| *to += share * value);
+    let length = slopes.len();
+    match pooling {
+        Pooling::Cls => add(slopes[0], 1.0),
+        Pooling::LastToken => add(slopes[length - 1], 1.0),
+        Pooling::Max => {
+            for (column, value) in slope.iter().enumerate() {
+                // The first of equals, as PyTorch has it.
+                let most = (1..length)
+                    .fold(0, |most, row| if tokens[row][column] > tokens[most][column] { row } else { most });
+                slopes[most][column] += value;
+            }
+        }
+        Pooling::Mean | Pooling::MeanSqrtLength | Pooling::WeightedMean => {
+            slopes.into_iter().zip(shares(pooling, length)).for_each(|(row, share)| add(row, share));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

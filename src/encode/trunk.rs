@@ -2,6 +2,7 @@
 
 use super::bert::Bert;
 use super::bert_config::{BertConfig, read_config};
+use super::drops::Drops;
 use super::family::{Bias, FAMILIES, HeadNames};
 use super::fast_bert::FastBert;
 use super::kernels::{Instructions, Precision};
@@ -53,13 +54,20 @@ impl Computing {
 /// Gives a weight tensor by name.
 pub type Weights<'w> = dyn Fn(&str) -> Result<Tensor> + 'w;
 
+/// What is dropped of a batch.
+pub struct Dropped<'d> {
+    pub(super) drops: &'d Drops,
+    /// The place of each sequence among those of the step.
+    pub(super) places: &'d [usize],
+}
+
 /// Token vectors from token ids.
 pub trait Trunk: Send + Sync {
-    /// Vectors `(T, D)` of the packed tokens.
+    /// Vectors `(T, D)` of the packed tokens, some values dropped on the way where training says so.
     ///
     /// # Errors
     /// [`EncodeError::TooLong`], [`EncodeError::UnknownToken`], [`EncodeError::Candle`].
-    fn forward(&self, batch: &PackedBatch, mode: &mut Mode) -> Result<Tensor>;
+    fn forward(&self, batch: &PackedBatch, dropped: Option<&Dropped<'_>>) -> Result<Tensor>;
 
     /// D, the width of the token vectors.
     fn width(&self) -> usize;

@@ -62,6 +62,33 @@ pub fn map_with<S, T: Sync, R: Send, E: Send>(
     results.into_iter().map(|(_, result)| result).collect()
 }
 
+/// What threads work in, kept from one use to the next.
+#[derive(Debug, Default)]
+pub struct Own<S>(Mutex<Vec<S>>);
+
+/// `work` on every item, on as many threads as rayon has; each has one of `own` while it works. Items are begun in
+/// their order, and nothing may depend on which thread takes which.
+pub fn each<S: Default + Send, T: Send>(items: Vec<T>, own: &Own<S>, work: impl Fn(&mut S, T) + Sync) {
+    let threads = rayon::current_num_threads().min(items.len());
+    let items = Mutex::new(items.into_iter());
+    let lock = || own.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let run = || {
+        let mut mine = lock().pop().unwrap_or_default();
+        loop {
+            let item = items.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+            let Some(item) = item else { break };
+            work(&mut mine, item);
+        }
+        lock().push(mine);
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(run);
+        }
+        run();
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +100,18 @@ mod tests {
         assert_eq!(doubled, Ok((0..100).map(|i| i * 2).collect()));
         let failed = map(&Device::Cpu, &items, |&i| if i == 40 { Err("forty") } else { Ok(i) });
         assert_eq!(failed, Err("forty"));
+    }
+
+    #[test]
+    fn each_item_is_taken_once() {
+        let mut sums = vec![0; 50];
+        let own: Own<usize> = Own::default();
+        each(sums.iter_mut().enumerate().collect(), &own, |taken, (place, sum)| {
+            *taken += 1;
+            *sum += place;
+        });
+        assert_eq!(sums, (0..50).collect::<Vec<_>>());
+        let taken: usize = own.0.into_inner().unwrap_or_default().iter().sum();
+        assert_eq!(taken, 50);
     }
 }

@@ -70,6 +70,13 @@ impl TokenizedInstances {
         Ok(Self { negatives, truncated, ids, instances: placed, answers })
     }
 
+    /// Number of instances.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "there is at least one")]
+    pub fn len(&self) -> usize {
+        self.instances.len()
+    }
+
     /// Token ids of a batch: B queries, B positives, then the negatives instance by instance.
     #[must_use]
     pub fn sequences(&self, batch: &[usize]) -> Vec<&[u32]> {

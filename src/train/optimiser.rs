@@ -1,20 +1,39 @@
-//! `AdamW` (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2) whose state can be saved,
-//! with clipping by the global norm before it.
+//! `AdamW` (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2) whose state can be saved. On the CPU all values
+//! of a variable change in one pass, where they lie; elsewhere by candle's operations.
 
-use super::settings::TrainSettings;
-use crate::encode::{self, parameters::Parameters};
-use candle_core::{Result, Tensor};
+use crate::encode::{self, Gradients, parameters::Parameters};
+use candle_core::{Device, Result, Tensor};
+use rayon::prelude::*;
 use std::collections::HashMap;
 
 const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
+/// Values that a thread changes at once.
+const VALUES: usize = 1 << 16;
+
 /// First and second moments of every variable, in name order, and the number of steps taken.
 pub struct AdamW {
-    first: Vec<Tensor>,
-    second: Vec<Tensor>,
+    moments: Moments,
     steps: usize,
+    frozen: Vec<bool>,
+}
+
+enum Moments {
+    Host(Vec<[Vec<f32>; 2]>),
+    Device(Vec<[Tensor; 2]>),
+}
+
+/// How far a step goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// What the update is multiplied by, above 0.
+    pub learning_rate: f64,
+    /// What share of the weights a learning rate of 1 would take away, 0 and up.
+    pub weight_decay: f64,
+    /// What gradients are multiplied by first: [`clipping`].
+    pub factor: f64,
 }
 
 impl AdamW {
@@ -22,59 +41,141 @@ impl AdamW {
     ///
     /// # Errors
     /// candle's, when memory runs out.
-    pub fn new(parameters: &Parameters) -> Result<Self> {
-        let zeros = || parameters.iter().map(|(_, variable)| variable.zeros_like()).collect::<Result<Vec<_>>>();
-        Ok(Self { first: zeros()?, second: zeros()?, steps: 0 })
+    pub fn new(parameters: &Parameters, device: &Device) -> Result<Self> {
+        let moments = if matches!(device, Device::Cpu) {
+            let zeros = |value: &Tensor| [vec![0.0; value.elem_count()], vec![0.0; value.elem_count()]];
+            Moments::Host(parameters.iter().map(|(_, value)| zeros(value)).collect())
+        } else {
+            let zeros = |value: &Tensor| Ok([value.zeros_like()?, value.zeros_like()?]);
+            Moments::Device(parameters.iter().map(|(_, value)| zeros(value)).collect::<Result<_>>()?)
+        };
+        Ok(Self { moments, steps: 0, frozen: vec![false; parameters.len()] })
     }
 
-    /// One step at `learning_rate` with one gradient a variable, in name order, already clipped.
+    /// From now on, leaves the variables alone whose place is true.
+    pub fn freeze(&mut self, frozen: &[bool]) {
+        self.frozen = frozen.to_vec();
+    }
+
+    /// One step against the gradients of `parameters`.
     ///
     /// # Errors
     /// [`encode::EncodeError::Candle`].
-    pub fn step(
-        &mut self,
-        parameters: &Parameters,
-        gradients: &[Tensor],
-        learning_rate: f64,
-        weight_decay: f64,
-    ) -> encode::Result<()> {
+    ///
+    /// # Panics
+    /// When gradients and moments are not on one device.
+    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, step: Step) -> encode::Result<()> {
         self.steps += 1;
         let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
-        let (correction_1, correction_2) = (1.0 - BETA_1.powi(steps), 1.0 - BETA_2.powi(steps));
+        let corrections = (1.0 - BETA_1.powi(steps), 1.0 - BETA_2.powi(steps));
         for (index, (name, variable)) in parameters.iter().enumerate() {
-            let gradient = gradients[index].detach();
-            let first = ((&self.first[index] * BETA_1)? + (&gradient * (1.0 - BETA_1))?)?;
-            let second = ((&self.second[index] * BETA_2)? + (gradient.sqr()? * (1.0 - BETA_2))?)?;
-            let update = ((&first / correction_1)? / ((&second / correction_2)?.sqrt()? + EPSILON)?)?;
-            let decay = if decays(name) { learning_rate * weight_decay } else { 0.0 };
-            let weights = variable.detach();
-            parameters.set(name, &((weights * (1.0 - decay))? - (update * learning_rate)?)?)?;
-            self.first[index] = first;
-            self.second[index] = second;
+            if self.frozen[index] {
+                continue;
+            }
+            let decay = if decays(name) { step.learning_rate * step.weight_decay } else { 0.0 };
+            match (&mut self.moments, gradients) {
+                (Moments::Host(moments), Gradients::Host(gradients)) => {
+                    let [first, second] = &mut moments[index];
+                    let update = Update::new(step, decay, corrections);
+                    parameters.change(name, |weights| update.apply(weights, &gradients[index], first, second))?;
+                }
+                (Moments::Device(moments), Gradients::Device(gradients)) => {
+                    let gradient = match &gradients[index] {
+                        Some(gradient) => (gradient.detach() * step.factor)?,
+                        None => variable.zeros_like()?,
+                    };
+                    let [first, second] = &mut moments[index];
+                    *first = ((&*first * BETA_1)? + (&gradient * (1.0 - BETA_1))?)?;
+                    *second = ((&*second * BETA_2)? + (gradient.sqr()? * (1.0 - BETA_2))?)?;
+                    let update = ((&*first / corrections.0)? / ((&*second / corrections.1)?.sqrt()? + EPSILON)?)?;
+                    let weights = (variable.detach() * (1.0 - decay))?;
+                    parameters.set(name, &(weights - (update * step.learning_rate)?)?)?;
+                }
+                _ => unreachable!("moments and gradients of one encoder lie on one device"),
+            }
         }
         Ok(())
     }
 
     /// The moments by name, for a checkpoint.
-    #[must_use]
-    pub fn moments(&self, parameters: &Parameters) -> HashMap<String, Tensor> {
-        let both = self.first.iter().zip(&self.second);
-        parameters
-            .iter()
-            .zip(both)
-            .flat_map(|((name, _), (first, second))| {
-                [(format!("first.{name}"), first.clone()), (format!("second.{name}"), second.clone())]
-            })
-            .collect()
+    ///
+    /// # Errors
+    /// candle's, when memory runs out.
+    pub fn moments(&self, parameters: &Parameters) -> Result<HashMap<String, Tensor>> {
+        let mut all = HashMap::new();
+        for (index, (name, variable)) in parameters.iter().enumerate() {
+            let both = match &self.moments {
+                Moments::Host(moments) => moments[index]
+                    .iter()
+                    .map(|values| Tensor::from_slice(values, variable.shape(), &Device::Cpu))
+                    .collect::<Result<Vec<_>>>()?,
+                Moments::Device(moments) => moments[index].to_vec(),
+            };
+            all.extend(["first", "second"].into_iter().map(|kind| format!("{kind}.{name}")).zip(both));
+        }
+        Ok(all)
     }
 
-    /// The state after `steps` steps, from [`AdamW::moments`]; nothing when a moment is missing.
+    /// The state after `steps` steps, from [`AdamW::moments`]; nothing when a moment is missing or of another size.
     #[must_use]
     pub fn restored(parameters: &Parameters, mut moments: HashMap<String, Tensor>, steps: usize) -> Option<Self> {
-        let mut all = |kind: &str| {
-            parameters.iter().map(|(name, _)| moments.remove(&format!("{kind}.{name}"))).collect::<Option<Vec<_>>>()
-        };
-        Some(Self { first: all("first")?, second: all("second")?, steps })
+        let mut host = Vec::new();
+        let mut device = Vec::new();
+        for (name, variable) in parameters.iter() {
+            let mut take = |kind: &str| {
+                moments.remove(&format!("{kind}.{name}")).filter(|moment| moment.shape() == variable.shape())
+            };
+            let both = [take("first")?, take("second")?];
+            if matches!(variable.device(), Device::Cpu) {
+                let values = |moment: &Tensor| moment.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).ok();
+                host.push([values(&both[0])?, values(&both[1])?]);
+            } else {
+                device.push(both);
+            }
+        }
+        let moments = if device.is_empty() { Moments::Host(host) } else { Moments::Device(device) };
+        Some(Self { moments, steps, frozen: vec![false; parameters.len()] })
+    }
+}
+
+/// The numbers of a step for one variable.
+#[derive(Clone, Copy)]
+struct Update {
+    factor: f32,
+    keep: f32,
+    rate: f32,
+    second_scale: f32,
+}
+
+impl Update {
+    #[expect(clippy::cast_possible_truncation, reason = "factors of f32 values")]
+    fn new(step: Step, decay: f64, (first, second): (f64, f64)) -> Self {
+        Self {
+            factor: step.factor as f32,
+            keep: (1.0 - decay) as f32,
+            rate: (step.learning_rate / first) as f32,
+            second_scale: (1.0 / second) as f32,
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "factors of f32 values")]
+    fn apply(self, weights: &mut [f32], gradients: &[f32], first: &mut [f32], second: &mut [f32]) {
+        const B1: f32 = BETA_1 as f32;
+        const B2: f32 = BETA_2 as f32;
+        const LEFT_1: f32 = (1.0 - BETA_1) as f32;
+        const LEFT_2: f32 = (1.0 - BETA_2) as f32;
+        let moments = first.par_chunks_mut(VALUES).zip(second.par_chunks_mut(VALUES));
+        let blocks = weights.par_chunks_mut(VALUES).zip(gradients.par_chunks(VALUES)).zip(moments);
+        blocks.for_each(|((weights, gradients), (first, second))| {
+            let values = weights.iter_mut().zip(gradients).zip(first.iter_mut().zip(second));
+            for ((weight, gradient), (first, second)) in values {
+                let gradient = gradient * self.factor;
+                *first = *first * B1 + gradient * LEFT_1;
+                *second = *second * B2 + gradient * gradient * LEFT_2;
+                let deviation = (*second * self.second_scale).sqrt() + EPSILON as f32;
+                *weight = *weight * self.keep - self.rate * *first / deviation;
+            }
+        });
     }
 }
 
@@ -83,29 +184,16 @@ fn decays(name: &str) -> bool {
     name.rsplit('.').next() != Some("bias") && !["LayerNorm", "layer_norm"].iter().any(|norm| name.contains(norm))
 }
 
-/// Global L2 norm of the gradients before clipping; scales them to `settings.max_gradient_norm` where it is larger.
-///
-/// # Errors
-/// candle's.
-pub fn clip(gradients: &mut [Tensor], settings: &TrainSettings) -> Result<f64> {
-    let mut squares = 0.0;
-    for gradient in gradients.iter() {
-        squares += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
-    }
-    let norm = squares.sqrt();
-    if norm > settings.max_gradient_norm {
-        let scale = settings.max_gradient_norm / norm;
-        for gradient in gradients {
-            *gradient = (&*gradient * scale)?;
-        }
-    }
-    Ok(norm)
+/// What gradients of a global L2 norm of `norm` are multiplied by, so that it is at most `largest`.
+#[must_use]
+pub fn clipping(norm: f64, largest: f64) -> f64 {
+    if norm > largest { largest / norm } else { 1.0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Shape};
+    use candle_core::Shape;
 
     /// torch.optim.AdamW on w = [1, -2], gradients [0.5, -1], then [0.1, 0.3], lr 0.1, weight decay 0.01
     /// (tests/peers/adamw.py prints these).
@@ -114,10 +202,11 @@ mod tests {
         let wanted = [("w.weight".to_owned(), Shape::from(2))];
         let parameters =
             Parameters::fresh(&wanted, &Device::Cpu, |_, _| vec![1.0, -2.0]).map_err(candle_core::Error::wrap)?;
-        let mut optimiser = AdamW::new(&parameters)?;
+        let mut optimiser = AdamW::new(&parameters, &Device::Cpu)?;
         for gradient in [[0.5f32, -1.0], [0.1, 0.3]] {
-            let gradients = [Tensor::new(&gradient, &Device::Cpu)?];
-            optimiser.step(&parameters, &gradients, 0.1, 0.01).map_err(candle_core::Error::wrap)?;
+            let gradients = Gradients::Host(vec![gradient.to_vec()]);
+            let step = Step { learning_rate: 0.1, weight_decay: 0.01, factor: 1.0 };
+            optimiser.step(&parameters, &gradients, step).map_err(candle_core::Error::wrap)?;
         }
         let weights = parameters.get("w.weight").map_or_else(|| Ok(vec![]), Tensor::to_vec1::<f32>)?;
         for (ours, theirs) in weights.iter().zip([0.817_796_95, -1.853_317_3]) {
@@ -128,12 +217,10 @@ mod tests {
     }
 
     #[test]
-    fn clipping_keeps_the_direction() -> Result<()> {
-        let mut gradients = [Tensor::new(&[3f32, 0.0], &Device::Cpu)?, Tensor::new(&[4f32], &Device::Cpu)?];
-        let norm = clip(&mut gradients, &TrainSettings::default())?;
-        assert!((norm - 5.0).abs() < 1e-6);
-        assert!((gradients[0].to_vec1::<f32>()?[0] - 0.6).abs() < 1e-6);
-        assert!((gradients[1].to_vec1::<f32>()?[0] - 0.8).abs() < 1e-6);
-        Ok(())
+    fn clipping_brings_a_long_gradient_to_the_bound_and_leaves_a_short_one() {
+        let norms = Gradients::Host(vec![vec![3.0, 0.0], vec![4.0]]).norms().unwrap_or_default();
+        assert_eq!(norms, [3.0, 4.0]);
+        assert!((clipping(5.0, 1.0) - 0.2).abs() < 1e-12);
+        assert!((clipping(0.5, 1.0) - 1.0).abs() < 1e-12);
     }
 }

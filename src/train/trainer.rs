@@ -1,43 +1,44 @@
-//! The training loop: batches, loss, gradients over all cores, clipping, step, checkpoint.
+//! The training loop: batches, loss, gradients, clipping, step, checkpoint.
 //!
-//! The vectors of a batch are computed in chunks side by side; the loss is taken over all of them, and its
-//! gradient with respect to each chunk's vectors is carried back through that chunk alone. This is the exact
-//! gradient, and since chunks do not depend on the number of threads, neither does the result.
-//! Simple on purpose: no dropout, no validation; the whole batch's graph is held in memory.
+//! The trunk gives a row for each text of a batch; from them on candle's backward finds the slopes along the rows, and
+//! [`Learner`] carries those back to the weights. A batch whose activations would not fit the memory given goes through
+//! the trunk in parts, forward twice: the same gradient ([`Learner`] says why).
 
-use super::annotations::Annotations;
-use super::batches::{self, TokenizedInstances};
 use super::checkpoint::{self, Position};
-use super::loss::{Batch, Comparisons, Loss};
-use super::optimiser::{AdamW, clip};
+use super::material::Material;
+use super::optimiser::{Step, clipping};
 use super::settings::TrainSettings;
-use super::{Result, TrainError};
+use super::statistics::{SourceWeight, Tallies};
+use super::validation::{Check, Curve, Validation};
+use super::{Result, TrainError, batches};
 use crate::data::{Instance, Seed, Watch};
-use crate::encode::packing::{PackedBatch, group_by_length};
-use crate::encode::{BiEncoder, Mode, workers};
+use crate::encode::{self, BiEncoder, Dropping, Gradients, Learner, Mode, Sequence};
 use candle_core::{Tensor, Var};
+use rand::Rng;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Tokens a chunk holds at most; fixed, because it decides the order of summation.
-const TOKENS_PER_CHUNK: usize = 2048;
-
 /// What happened in one step.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// Counted from 1.
     pub step: usize,
-    /// Mean loss over the batch, nats.
+    /// Mean loss over the step's batches, nats.
     pub loss: f32,
-    /// Global L2 norm of the gradient before clipping.
+    /// Global L2 norm of the gradient before clipping, over what is trained.
     pub gradient_norm: f64,
     /// Learning rate of this step.
     pub learning_rate: f64,
+    /// τ of this step.
+    pub temperature: f64,
+    /// What the negatives of each source weighed.
+    pub sources: BTreeMap<String, SourceWeight>,
 }
 
 /// A training run: how, from which seed, and where it can be taken up again.
 pub struct Trainer<'t> {
-    /// The settings, checked.
+    /// The settings.
     pub settings: &'t TrainSettings,
     /// Decides the order of the instances.
     pub seed: Seed,
@@ -48,140 +49,280 @@ pub struct Trainer<'t> {
 /// What training did to the encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trained {
-    /// One record a step, those before an interruption included.
+    /// One record a step, those before an interruption included, and those after the best look.
     pub steps: Vec<StepRecord>,
+    /// Steps there would have been without early stopping.
+    pub planned: usize,
     /// Texts cut to the maximal length, each counted once.
     pub truncated: usize,
+    /// The looks at held-out queries, where there was a validation; the encoder is that of the best one.
+    pub curve: Option<Curve>,
+}
+
+/// One batch of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn<'b> {
+    /// Places of its instances.
+    pub members: &'b [usize],
+    /// Its number from the start of the run, from 0; decides what is dropped.
+    pub number: usize,
+    /// τ.
+    pub temperature: f64,
+}
+
+/// What a batch gave beside its gradients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Learned {
+    /// The loss, nats.
+    pub loss: f32,
+    /// What its negatives weigh.
+    pub tallies: Tallies,
+}
+
+/// The encoder while it is trained.
+struct Pupil<'e> {
+    encoder: &'e BiEncoder,
+    learner: Learner<'e>,
+    gradients: Gradients,
+    /// For each variable, whether it stays as it is.
+    frozen: Vec<bool>,
 }
 
 impl Trainer<'_> {
-    /// Trains the weights of `encoder` in place. A checkpoint left by an interrupted run of the same settings is
-    /// taken up; without dropout the result is bit for bit that of an uninterrupted run.
+    /// As [`Trainer::train_validated`], without looks at held-out queries.
     ///
     /// # Errors
-    /// [`TrainError::NoInstances`], [`TrainError::Uneven`]; [`TrainError::Gradient`] when after the first backward a
-    /// variable has no finite gradient; [`TrainError::NotFinite`] when the loss or gradient stops being a number.
+    /// As there.
     pub fn train(&self, encoder: &BiEncoder, instances: &[Instance], watch: &dyn Watch) -> Result<Trained> {
-        self.settings.check()?;
-        let loss = self.settings.loss.of_width(encoder.width())?;
-        let annotations = Annotations::new(instances, self.settings, self.settings.loss.row()?)?;
-        let texts = TokenizedInstances::new(encoder, instances)?;
-        let per_epoch = instances.len().div_ceil(self.settings.batch_size);
-        let total = per_epoch * self.settings.epochs;
-        let (mut optimiser, mut steps) = match checkpoint::load(&self.checkpoint, encoder)? {
-            Some(Position { optimiser, steps }) => {
-                watch.note(&format!("going on after step {} of {total}", steps.len()));
-                (optimiser, steps)
+        self.train_validated(encoder, instances, None, watch)
+    }
+
+    /// Trains the weights of `encoder` in place. A checkpoint left by an interrupted run of the same settings is
+    /// taken up; the result is bit for bit that of an uninterrupted run. With a validation, the un-tuned encoder is
+    /// looked at first, and at the end it has the weights of the best look after training began.
+    ///
+    /// # Errors
+    /// As [`Material::new`]; [`TrainError::Gradient`] when after the first backward a variable has no finite gradient;
+    /// [`TrainError::NotFinite`] when the loss or gradient stops being a number; those of the validation.
+    pub fn train_validated(
+        &self,
+        encoder: &BiEncoder,
+        instances: &[Instance],
+        validation: Option<&Validation<'_>>,
+        watch: &dyn Watch,
+    ) -> Result<Trained> {
+        let material = Material::new(encoder, instances, self.settings)?;
+        let total = self.steps(instances.len());
+        let mut position = match Position::load(&self.checkpoint, encoder)? {
+            Some(position) => {
+                watch.note(&format!("going on after step {} of {total}", position.steps.len()));
+                position
             }
-            None => (AdamW::new(encoder.parameters())?, Vec::new()),
+            None => Position::start(encoder)?,
         };
+        let frozen = self.frozen(encoder)?;
+        position.optimiser.freeze(&frozen);
+        let gradients = Gradients::new(encoder.parameters(), encoder.device());
+        let mut pupil = Pupil { encoder, learner: encoder.learner(self.settings.precision)?, gradients, frozen };
+        if position.checks.is_empty() {
+            look(encoder, &mut position, validation, watch)?;
+        }
         watch.begin("train", total as u64, "steps");
-        watch.advance(steps.len() as u64);
-        for step in steps.len()..total {
+        watch.advance(position.steps.len() as u64);
+        while position.steps.len() < total && !self.exhausted(&position, validation) {
             if watch.stopped() {
-                checkpoint::save(&self.checkpoint, encoder, &optimiser, &steps)?;
+                position.save(&self.checkpoint, encoder)?;
                 watch.check()?;
             }
-            let batch = batches::members(instances.len(), self.settings.batch_size, step, self.seed);
-            let (loss, mut gradients) = self.gradients(encoder, &texts, (&batch, &annotations), &*loss)?;
-            if step == 0 {
-                check_gradients(encoder, &gradients)?;
+            let record = self.step(&mut pupil, &material, &mut position, total)?;
+            let done = record.step;
+            position.steps.push(record);
+            if self.is_due(done, instances.len()) || done == total {
+                look(encoder, &mut position, validation, watch)?;
             }
-            let gradients_of_all: Result<Vec<Tensor>> = gradients
-                .iter_mut()
-                .zip(encoder.parameters().iter())
-                .map(|(gradient, (_, variable))| Ok(gradient.take().map_or_else(|| variable.zeros_like(), Ok)?))
-                .collect();
-            let mut gradients = gradients_of_all?;
-            let gradient_norm = clip(&mut gradients, self.settings)?;
-            if !loss.is_finite() || !gradient_norm.is_finite() {
-                return Err(TrainError::NotFinite { step: step + 1, loss, gradient_norm });
-            }
-            let learning_rate = self.settings.learning_rate_at(step, total);
-            optimiser.step(encoder.parameters(), &gradients, learning_rate, self.settings.weight_decay)?;
-            steps.push(StepRecord { step: step + 1, loss, gradient_norm, learning_rate });
-            if (step + 1) % self.settings.checkpoint_every == 0 && step + 1 < total {
-                checkpoint::save(&self.checkpoint, encoder, &optimiser, &steps)?;
+            if done.is_multiple_of(self.settings.checkpoint_every) && done < total {
+                position.save(&self.checkpoint, encoder)?;
             }
             watch.advance(1);
         }
         watch.end();
-        Ok(Trained { steps, truncated: texts.truncated })
+        let Position { steps, checks, best, .. } = position;
+        if let Some(best) = best {
+            checkpoint::put(encoder, &best, &self.checkpoint)?;
+        }
+        let curve = validation.map(|validation| validation.curve(checks));
+        Ok(Trained { steps, planned: total, truncated: material.texts.truncated, curve })
     }
 
-    /// Loss of the batch, and the gradient of every variable in name order, where it has one.
-    fn gradients(
+    fn per_epoch(&self, instances: usize) -> usize {
+        instances.div_ceil(self.settings.batch_size)
+    }
+
+    /// Optimiser steps over so many instances.
+    fn steps(&self, instances: usize) -> usize {
+        (self.per_epoch(instances) * self.settings.epochs).div_ceil(self.settings.accumulate)
+    }
+
+    /// Numbers of the batches of `step` (from 0); the last step of a run may have fewer.
+    fn batches_of(&self, step: usize, instances: usize) -> std::ops::Range<usize> {
+        let all = self.per_epoch(instances) * self.settings.epochs;
+        step * self.settings.accumulate..((step + 1) * self.settings.accumulate).min(all)
+    }
+
+    /// True when the encoder is to be looked at after `done` steps.
+    fn is_due(&self, done: usize, instances: usize) -> bool {
+        let epochs = |batches: usize| batches / self.per_epoch(instances);
+        let last = self.batches_of(done - 1, instances);
+        match self.settings.validate_every {
+            0 => epochs(last.end) > epochs(last.start),
+            every => done.is_multiple_of(every),
+        }
+    }
+
+    /// For each variable, whether it is below the layers that are trained.
+    fn frozen(&self, encoder: &BiEncoder) -> Result<Vec<bool>> {
+        let frozen: Vec<bool> = encoder.parameters().iter().map(|(name, _)| self.settings.freezes(name)).collect();
+        let found = format!("{:?}, which leaves nothing to train", self.settings.freeze_layers);
+        if frozen.iter().all(|&frozen| frozen) {
+            return Err(super::InvalidSetting::new("freeze_layers", "fewer than the layers", found).into());
+        }
+        Ok(frozen)
+    }
+
+    /// Takes the next step.
+    fn step(
         &self,
-        encoder: &BiEncoder,
-        texts: &TokenizedInstances,
-        (batch, annotations): (&[usize], &Annotations),
-        loss: &dyn Loss,
-    ) -> Result<(f32, Vec<Option<Tensor>>)> {
-        let device = encoder.device();
-        let sequences = texts.sequences(batch);
-        let lengths: Vec<usize> = sequences.iter().map(|s| s.len()).collect();
-        let chunks = group_by_length(&lengths, TOKENS_PER_CHUNK);
-        let embedded: Vec<Tensor> = workers::map(device, &chunks, |chunk| {
-            let members: Vec<&[u32]> = chunk.iter().map(|&place| sequences[place]).collect();
-            encoder.embed(&PackedBatch::new(&members), Mode::Training)
-        })?;
-        // Rows as the chunks have them; `place_of` finds a sequence's row.
-        let detached: Vec<Tensor> = embedded.iter().map(Tensor::detach).collect();
-        let rows = Var::from_tensor(&Tensor::cat(&detached, 0)?)?;
-        let mut row_of = vec![0u32; sequences.len()];
-        for (row, &place) in (0u32..).zip(chunks.iter().flatten()) {
-            row_of[place] = row;
+        pupil: &mut Pupil<'_>,
+        material: &Material<'_>,
+        position: &mut Position,
+        total: usize,
+    ) -> Result<StepRecord> {
+        let step = position.steps.len();
+        let instances = material.texts.len();
+        let numbers = self.batches_of(step, instances);
+        let temperature = self.settings.temperature_at(step, total);
+        let share = 1.0 / numbers.len() as f64;
+        pupil.gradients.clear();
+        let mut tallies = Tallies::new(material.sources().len());
+        let mut sum = 0.0;
+        for number in numbers {
+            let members = batches::members(instances, self.settings.batch_size, number, self.seed);
+            let turn = Turn { members: &members, number, temperature };
+            let learned = self.gradients((pupil.encoder, &mut pupil.learner), material, turn, &mut pupil.gradients)?;
+            tallies.add(&learned.tallies);
+            sum += f64::from(learned.loss) * share;
         }
-        let select = |places: &[u32]| rows.as_tensor().index_select(&Tensor::new(places, device)?, 0);
-        let (queries, passages) = row_of.split_at(batch.len());
-        let comparisons = Comparisons::new(batch.len(), texts.negatives, self.settings.in_batch, |query, column| {
-            texts.answers(batch, query, column)
-        });
-        let outcome = loss.of(&Batch {
-            queries: &select(queries)?,
-            passages: &select(passages)?,
-            comparisons: &comparisons,
-            temperature: self.settings.temperature,
-            teacher: &annotations.teacher(batch),
-            written: &annotations.written(batch),
-        })?;
-        let loss = outcome.value;
-        let of_rows = loss.backward()?;
-        let of_rows = of_rows.get(rows.as_tensor()).ok_or(TrainError::Detached)?.detach();
-        let mut pieces = Vec::with_capacity(chunks.len());
-        let mut start = 0;
-        for (chunk, vectors) in chunks.iter().zip(embedded) {
-            pieces.push((vectors, of_rows.narrow(0, start, chunk.len())?));
-            start += chunk.len();
+        let norms = pupil.gradients.norms()?;
+        if step == 0 {
+            check_gradients(pupil.encoder, &norms)?;
         }
-        let parts = workers::map(device, &pieces, |(vectors, slope)| -> Result<Vec<Option<Tensor>>> {
-            let store = (vectors * slope)?.sum_all()?.backward()?;
-            Ok(encoder.parameters().iter().map(|(_, variable)| store.get(variable).cloned()).collect())
-        })?;
-        let mut sums: Vec<Option<Tensor>> = vec![None; encoder.parameters().len()];
-        for part in parts {
-            for (sum, gradient) in sums.iter_mut().zip(part) {
-                *sum = match (sum.take(), gradient) {
-                    (Some(sum), Some(gradient)) => Some((sum + gradient)?),
-                    (sum, gradient) => sum.or(gradient),
-                };
+        let trained = norms.iter().zip(&pupil.frozen).filter(|(_, frozen)| !**frozen);
+        let gradient_norm = trained.map(|(norm, _)| norm * norm).sum::<f64>().sqrt() * share;
+        #[expect(clippy::cast_possible_truncation, reason = "the loss is an f32")]
+        let loss = sum as f32;
+        if !loss.is_finite() || !gradient_norm.is_finite() {
+            return Err(TrainError::NotFinite { step: step + 1, loss, gradient_norm });
+        }
+        let learning_rate = self.settings.learning_rate_at(step, total);
+        let factor = clipping(gradient_norm, self.settings.max_gradient_norm) * share;
+        let weight_decay = self.settings.weight_decay;
+        let next = Step { learning_rate, weight_decay, factor };
+        position.optimiser.step(pupil.encoder.parameters(), &pupil.gradients, next)?;
+        let sources = tallies.by_name(material.sources());
+        Ok(StepRecord { step: step + 1, loss, gradient_norm, learning_rate, temperature, sources })
+    }
+
+    /// True when the last looks brought no gain.
+    fn exhausted(&self, position: &Position, validation: Option<&Validation<'_>>) -> bool {
+        validation.is_some_and(|validation| {
+            self.settings.patience > 0
+                && validation.curve(position.checks.clone()).since_best() >= self.settings.patience
+        })
+    }
+
+    /// Loss of a batch; its gradients are added to `gradients`.
+    ///
+    /// # Errors
+    /// [`TrainError::Encode`], [`TrainError::Candle`]; [`TrainError::Detached`] when the loss does not depend on the rows.
+    pub fn gradients(
+        &self,
+        (encoder, learner): (&BiEncoder, &mut Learner<'_>),
+        material: &Material<'_>,
+        turn: Turn<'_>,
+        gradients: &mut Gradients,
+    ) -> Result<Learned> {
+        let sequences: Vec<Sequence<'_>> =
+            material.texts.sequences(turn.members).into_iter().map(|ids| Sequence { ids, sides: None }).collect();
+        let key = self.seed.stream(&format!("train/dropout/step {}", turn.number)).next_u64();
+        let dropping = Some(Dropping { share: self.settings.dropout, key });
+        let parts = learner.parts(&sequences, self.settings.activation_memory << 20);
+        let (rows, recording) = if let [all] = &parts[..] {
+            let (rows, recording) = learner.record(&sequences, all, dropping)?;
+            (rows, Some(recording))
+        } else {
+            let rows: encode::Result<Vec<Tensor>> =
+                parts.iter().map(|part| learner.rows(&sequences, part, dropping)).collect();
+            (Tensor::cat(&rows?, 0)?, None)
+        };
+        // In the order of the parts; `found_at` says where a sequence's row stands.
+        let mut found_at = vec![0u32; sequences.len()];
+        for (row, &place) in (0..).zip(parts.iter().flatten()) {
+            found_at[place] = row;
+        }
+        let found_at = Tensor::new(found_at, encoder.device())?;
+        let rows = Var::from_tensor(&rows)?;
+        let vectors = encoder.finish(rows.as_tensor().index_select(&found_at, 0)?, Mode::Training)?;
+        let valued = material.value(&vectors, turn.members, turn.temperature)?;
+        let learned = Learned { loss: valued.value.to_scalar()?, tallies: valued.tallies };
+        let store = valued.value.backward()?;
+        for (index, (_, variable)) in encoder.parameters().iter().enumerate() {
+            if let Some(gradient) = store.get(variable) {
+                gradients.add(index, gradient)?;
             }
         }
-        Ok((loss.to_scalar()?, sums))
+        let slopes = store.get(rows.as_tensor()).ok_or(TrainError::Detached)?.detach();
+        if let Some(recording) = recording {
+            learner.carry_back(recording, &slopes, gradients)?;
+            return Ok(learned);
+        }
+        let mut start = 0;
+        for part in parts {
+            let (_, recording) = learner.record(&sequences, &part, dropping)?;
+            learner.carry_back(recording, &slopes.narrow(0, start, part.len())?, gradients)?;
+            start += part.len();
+        }
+        Ok(learned)
     }
 }
 
-/// A variable that no gradient reaches would silently never be trained.
-fn check_gradients(encoder: &BiEncoder, gradients: &[Option<Tensor>]) -> Result<()> {
-    let mut without = Vec::new();
-    for ((name, _), gradient) in encoder.parameters().iter().zip(gradients) {
-        let finite = match gradient {
-            Some(gradient) => gradient.abs()?.sum_all()?.to_scalar::<f32>()?.is_finite(),
-            None => false,
-        };
-        if !finite {
-            without.push(name.to_owned());
-        }
+/// Measures the encoder as it is now, and keeps its weights when they are the best so far.
+fn look(
+    encoder: &BiEncoder,
+    position: &mut Position,
+    validation: Option<&Validation<'_>>,
+    watch: &dyn Watch,
+) -> Result<()> {
+    let Some(validation) = validation else { return Ok(()) };
+    let check = Check { step: position.steps.len(), value: (validation.value)(encoder)? };
+    if !check.value.is_finite() {
+        return Err(TrainError::Look { step: check.step, measure: validation.measure.clone(), value: check.value });
     }
-    if without.is_empty() { Ok(()) } else { Err(TrainError::Gradient { without, of: gradients.len() }) }
+    position.checks.push(check);
+    watch.note(&format!("after step {}: {} {:.4}", check.step, validation.measure, check.value));
+    if check.step > 0 && validation.curve(position.checks.clone()).best() == Some(check) {
+        position.best = Some(checkpoint::weights(encoder)?);
+    }
+    Ok(())
+}
+
+/// A variable that no gradient reaches would silently never be trained. A bias may have none: that of the keys, which
+/// softmax takes away again.
+fn check_gradients(encoder: &BiEncoder, norms: &[f64]) -> Result<()> {
+    let names = encoder.parameters().iter().map(|(name, _)| name);
+    let without: Vec<String> = names
+        .zip(norms)
+        .filter(|(name, norm)| !norm.is_finite() || (**norm == 0.0 && !name.ends_with("bias")))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    if without.is_empty() { Ok(()) } else { Err(TrainError::Gradient { without, of: norms.len() }) }
 }

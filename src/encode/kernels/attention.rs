@@ -1,14 +1,16 @@
 //! Scaled dot-product attention within each sequence (Vaswani et al. 2017, arXiv 1706.03762, equation 1), for a few
 //! queries at a time: their scores stay in the first cache from the product through softmax to the mix of values.
 
+use super::dropout::Dropout;
 use super::lanes::Lanes;
+use super::panels::{Left, Panels, Sums, pack_columns, pack_steps, panel};
 use super::product::{pair_row, steps, to_pairs};
 use super::rows::{exp, largest};
-use super::tile::{Operands, Tile, tile_rows};
+use super::tile::Operands;
 use super::{Buffer, Instructions, Precision, run};
 
 /// Queries whose scores are held together; a multiple of every tile's rows.
-const QUERIES: usize = 24;
+pub(super) const QUERIES: usize = 24;
 
 /// Heads of one sequence: where queries, keys and values lie, and where the mix goes.
 #[derive(Debug)]
@@ -25,6 +27,33 @@ pub struct Attention<'a> {
     pub heads: (usize, usize),
     /// What both products are computed from.
     pub precision: Precision,
+    /// Which shares are dropped.
+    pub dropout: Option<SequenceDropout>,
+}
+
+/// Dropout of the shares of one sequence: for each head and query a row of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct SequenceDropout {
+    /// Key and rate.
+    pub dropout: Dropout,
+    /// What tells this sequence, and this layer, from others.
+    pub place: [u32; 2],
+}
+
+impl SequenceDropout {
+    /// The shares of `query` over the keys, some dropped, in place.
+    #[inline(always)]
+    pub(super) fn apply(self, head: usize, query: usize, shares: &mut [f32]) {
+        self.row(head, query).apply_here(shares);
+    }
+
+    /// The mask of the shares of `query`.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "heads and positions are below 2^16")]
+    pub fn row(self, head: usize, query: usize) -> super::DropoutRow {
+        self.dropout.row([self.place[0], self.place[1], (head << 16 | query) as u32])
+    }
 }
 
 /// Room for one head's keys and values, and for a few queries with their scores.
@@ -53,59 +82,6 @@ pub fn attend(instructions: Instructions, length: usize, of: &mut Attention<'_>,
     );
 }
 
-/// The right side of a product: `(panels, steps, panel)`.
-#[derive(Clone, Copy)]
-struct Panels<'p> {
-    values: &'p [f32],
-    steps: usize,
-    panel: usize,
-    columns: usize,
-    operands: Operands,
-}
-
-/// Columns of a panel, where a matrix of `columns` is cut evenly into panels of at most [`Lanes::ACROSS`] registers.
-#[inline(always)]
-fn panel<L: Lanes>(columns: usize) -> usize {
-    let registers = columns.div_ceil(L::COUNT);
-    registers.div_ceil(registers.div_ceil(L::ACROSS)) * L::COUNT
-}
-
-impl Panels<'_> {
-    /// `a · self` into rows of `out`.
-    ///
-    /// # Safety
-    /// The instructions of `L` are enabled where this is compiled; `a` has `count` rows of `steps`, `out` as many of `columns`.
-    #[inline(always)]
-    unsafe fn multiply<L: Lanes>(
-        &self,
-        count: usize,
-        (a, a_row): (*const f32, usize),
-        (out, out_row): (*mut f32, usize),
-    ) {
-        for place in (0..self.columns).step_by(self.panel) {
-            let columns = self.panel.min(self.columns - place);
-            // SAFETY: the caller's, and the panel of `place` begins at `place * steps`.
-            unsafe {
-                let tile = Tile {
-                    depth: self.steps,
-                    operands: self.operands,
-                    a,
-                    a_row,
-                    a_step: 1,
-                    b: self.values.as_ptr().add(place * self.steps),
-                    b_step: self.panel,
-                    start: std::ptr::null(),
-                    start_row: 0,
-                    out: out.add(place),
-                    out_row,
-                    columns,
-                };
-                tile_rows::<L>(&tile, count, columns.div_ceil(L::COUNT));
-            }
-        }
-    }
-}
-
 /// # Safety
 /// The instructions of `L` are enabled where this is compiled, and the sizes fit ([`attend`] looks).
 #[inline(always)]
@@ -128,8 +104,8 @@ unsafe fn attend_in<L: Lanes>(length: usize, of: &mut Attention<'_>, scratch: &m
         let rows = |part: usize| qkv[part * heads * width + column..].chunks(stride).map(|row| &row[..width]);
         // SAFETY: the instructions are the caller's.
         unsafe {
-            pack_keys::<L>(rows(1).take(length), (operands, key_panel), keys, pairs);
-            pack_values::<L>(rows(2).take(length), (operands, value_panel), values);
+            pack_columns::<L>(rows(1).take(length), (operands, key_panel), keys, pairs);
+            pack_steps::<L>(rows(2).take(length), (operands, value_panel), values);
         }
         let keys = Panels { values: keys, steps: key_steps, panel: key_panel, columns: length, operands };
         let values = Panels { values, steps: value_steps, panel: value_panel, columns: width, operands };
@@ -140,30 +116,36 @@ unsafe fn attend_in<L: Lanes>(length: usize, of: &mut Attention<'_>, scratch: &m
             // `length`, those of `pairs` for the steps of either side.
             unsafe {
                 let queries = match operands {
-                    Operands::Single => (of.qkv.as_ptr().add(first * of.qkv_stride + column), of.qkv_stride),
+                    Operands::Single => {
+                        Left { first: of.qkv.as_ptr().add(first * of.qkv_stride + column), row: of.qkv_stride, step: 1 }
+                    }
                     Operands::Pairs => {
                         for (to, query) in pairs.chunks_exact_mut(query_row).zip(rows(0).skip(first)).take(count) {
                             to_pairs::<L>(query, to);
                         }
-                        (pairs.as_ptr(), query_row)
+                        Left { first: pairs.as_ptr(), row: query_row, step: 1 }
                     }
                 };
-                keys.multiply::<L>(count, queries, (scores.as_mut_ptr(), score_row));
-                for (row, share) in scores.chunks_exact_mut(score_row).zip(&mut shares).take(count) {
+                keys.multiply::<L>(count, queries, Sums { first: scores.as_mut_ptr(), row: score_row, onto: false });
+                let rows = scores.chunks_exact_mut(score_row).zip(&mut shares).take(count);
+                for (query, (row, share)) in (first..).zip(rows) {
                     *share = powers::<L>(&mut row[..length], scale);
+                    if let Some(dropout) = of.dropout {
+                        dropout.apply(head, query, &mut row[..length]);
+                    }
                 }
                 let powers = match operands {
-                    Operands::Single => (scores.as_ptr(), score_row),
+                    Operands::Single => Left { first: scores.as_ptr(), row: score_row, step: 1 },
                     Operands::Pairs => {
                         let rows = scores.chunks_exact(score_row).take(count);
                         for (to, row) in pairs.chunks_exact_mut(share_row).zip(rows) {
                             to_pairs::<L>(&row[..length], to);
                         }
-                        (pairs.as_ptr(), share_row)
+                        Left { first: pairs.as_ptr(), row: share_row, step: 1 }
                     }
                 };
                 let out = of.out.as_mut_ptr().add(first * of.out_stride + column);
-                values.multiply::<L>(count, powers, (out, of.out_stride));
+                values.multiply::<L>(count, powers, Sums { first: out, row: of.out_stride, onto: false });
                 for (row, &share) in shares.iter().enumerate().take(count) {
                     let row = out.add(row * of.out_stride);
                     for place in (0..width).step_by(L::COUNT) {
@@ -176,69 +158,12 @@ unsafe fn attend_in<L: Lanes>(length: usize, of: &mut Attention<'_>, scratch: &m
     }
 }
 
-/// Keys of one head, the columns of a right side.
-///
-/// # Safety
-/// The instructions of `L` are enabled where this is compiled.
-#[inline(always)]
-unsafe fn pack_keys<'k, L: Lanes>(
-    rows: impl Iterator<Item = &'k [f32]>,
-    (operands, panel): (Operands, usize),
-    keys: &mut [f32],
-    pairs: &mut [f32],
-) {
-    for (number, row) in rows.enumerate() {
-        let key = match operands {
-            Operands::Single => row,
-            Operands::Pairs => {
-                // SAFETY: the instructions are the caller's.
-                unsafe { to_pairs::<L>(row, pairs) };
-                &pairs[..row.len().div_ceil(2)]
-            }
-        };
-        let packed = &mut keys[number / panel * panel * key.len()..];
-        for (step, &value) in packed.chunks_exact_mut(panel).zip(key) {
-            step[number % panel] = value;
-        }
-    }
-}
-
-/// Values of one head, the steps of a right side.
-///
-/// # Safety
-/// As [`pack_keys`].
-#[inline(always)]
-unsafe fn pack_values<'v, L: Lanes>(
-    mut rows: impl ExactSizeIterator<Item = &'v [f32]>,
-    (operands, panel): (Operands, usize),
-    values: &mut [f32],
-) {
-    let steps = steps(operands, rows.len());
-    for step in 0..steps {
-        let first = rows.next().unwrap_or_default();
-        let second = if operands == Operands::Pairs { rows.next() } else { None };
-        for place in (0..first.len()).step_by(L::COUNT) {
-            // Panels are whole registers, so a register never crosses from one to the next.
-            let to = &mut values[(place / panel * steps + step) * panel + place % panel..][..L::COUNT];
-            // SAFETY: the instructions are the caller's; loads stay within the rows, the store within `to`.
-            unsafe {
-                let of = |row: &[f32]| L::load_first(row.as_ptr().add(place), row.len() - place);
-                let value = match operands {
-                    Operands::Single => of(first),
-                    Operands::Pairs => of(first).pair_with(second.map_or(L::splat(0.0), of)),
-                };
-                value.store(to.as_mut_ptr());
-            }
-        }
-    }
-}
-
 /// `e^(scale (x - max x))` in place of each x; 1 / their sum.
 ///
 /// # Safety
 /// The instructions of `L` are enabled where this is compiled.
 #[inline(always)]
-unsafe fn powers<L: Lanes>(row: &mut [f32], scale: f32) -> f32 {
+pub(super) unsafe fn powers<L: Lanes>(row: &mut [f32], scale: f32) -> f32 {
     let (at, length) = (row.as_mut_ptr(), row.len());
     // SAFETY: registers are loaded and stored within `row`.
     unsafe {

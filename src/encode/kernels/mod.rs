@@ -9,22 +9,33 @@
 #![expect(clippy::inline_always, reason = "what is inlined is compiled for the caller's instruction set")]
 
 mod attention;
+mod attention_slopes;
 mod buffer;
+mod dropout;
 mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod outer;
+mod panels;
 mod product;
 mod rows;
+#[cfg(test)]
+mod slope_tests;
 #[cfg(test)]
 mod tests;
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use attention::{Attention, AttentionScratch, attend};
+pub use attention::{Attention, AttentionScratch, SequenceDropout, attend};
+pub use attention_slopes::{AttentionSlopes, AttentionSlopesScratch, attend_slopes};
 pub use buffer::Buffer;
-pub use product::{Packed, Precision, ProductScratch, Rows};
-pub use rows::{Norm, add_norm, gelu, gelu_slope, norm, norm_parameter_slopes, norm_slope, softmax, softmax_slope};
+pub use dropout::{Dropout, DropoutRow};
+pub use outer::{OuterScratch, add_outer};
+pub use product::{Onto, Packed, Precision, ProductScratch, Rows};
+pub use rows::{
+    Norm, add_columns, add_norm, gelu, gelu_slope, norm, norm_parameter_slopes, norm_slope, softmax, softmax_slope,
+};
 
 /// Which instructions kernels are compiled for; one that this machine lacks cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

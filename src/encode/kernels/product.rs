@@ -1,4 +1,4 @@
-//! `X Wᵀ + b` for weights packed once: columns of the product in panels that a tile reads from end to end.
+//! `X Wᵀ + b` and `G W` for weights packed once: columns of the product in panels that a tile reads from end to end.
 
 use super::lanes::{Lanes, bf16};
 use super::tile::{Operands, Tile, tile_rows};
@@ -24,8 +24,9 @@ const ROWS: usize = 128;
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'r> {
     values: &'r [f32],
-    count: usize,
-    stride: usize,
+    pub(super) count: usize,
+    pub(super) width: usize,
+    pub(super) stride: usize,
 }
 
 impl<'r> Rows<'r> {
@@ -36,7 +37,24 @@ impl<'r> Rows<'r> {
     #[must_use]
     pub fn new(values: &'r [f32], (count, width): (usize, usize), stride: usize) -> Self {
         assert!(count == 0 || (width <= stride && (count - 1) * stride + width <= values.len()), "rows beyond the end");
-        Self { values, count, stride }
+        Self { values, count, width, stride }
+    }
+
+    /// Row `number`.
+    #[inline(always)]
+    pub(super) fn row(&self, number: usize) -> &'r [f32] {
+        &self.values[number * self.stride..][..self.width]
+    }
+
+    /// The columns `columns` of each row.
+    ///
+    /// # Panics
+    /// When there are not so many.
+    #[must_use]
+    pub fn columns(self, columns: std::ops::Range<usize>) -> Self {
+        assert!(columns.end <= self.width, "columns beyond the end");
+        let values = if self.count == 0 { self.values } else { &self.values[columns.start..] };
+        Self { values, width: columns.len(), ..self }
     }
 }
 
@@ -44,7 +62,18 @@ impl<'r> Rows<'r> {
 #[derive(Debug, Default)]
 pub struct ProductScratch(Buffer);
 
-/// A weight matrix `(N, K)`, as PyTorch keeps a linear layer's, packed for `X Wᵀ`.
+/// What a product is added to.
+#[derive(Debug, Clone, Copy)]
+pub enum Onto<'b> {
+    /// Nothing: the product replaces what was there.
+    Nothing,
+    /// This row, one value a column, in every row; the sum replaces what was there.
+    Bias(&'b [f32]),
+    /// The values that are there.
+    Sums,
+}
+
+/// A weight matrix `(N, K)`, as PyTorch keeps a linear layer's, packed as the right side of a product.
 #[derive(Debug)]
 pub struct Packed {
     instructions: Instructions,
@@ -56,7 +85,7 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// The matrix whose rows stand one after another in `parts`, each `(N_i, inputs)` row-major: N is their sum.
+    /// For `X Wᵀ`: the matrix whose rows stand one after another in `parts`, each `(N_i, inputs)` row-major: N is their sum.
     ///
     /// # Panics
     /// When a part is no whole number of rows.
@@ -87,26 +116,61 @@ impl Packed {
         Self { instructions, operands, inputs, outputs: rows.len(), panels }
     }
 
-    /// N, values in a row of the result.
+    /// For `G W`: the same matrix as [`Packed::new`] takes, whose rows are now what is summed over.
+    ///
+    /// # Panics
+    /// As [`Packed::new`].
+    #[must_use]
+    pub fn transposed(instructions: Instructions, precision: Precision, columns: usize, parts: &[&[f32]]) -> Self {
+        assert!(columns > 0 && parts.iter().all(|part| part.len().is_multiple_of(columns)), "rows of {columns}");
+        let rows: Vec<&[f32]> = parts.iter().flat_map(|part| part.chunks_exact(columns)).collect();
+        let operands = Operands::of(precision);
+        let (width, steps) = (instructions.panel(), steps(operands, rows.len()));
+        let mut panels = Buffer::zeros(columns.div_ceil(width) * steps * width);
+        for (number, panel) in panels.values_mut().chunks_exact_mut(steps * width).enumerate() {
+            let part = |row: &&'_ [f32]| number * width..row.len().min((number + 1) * width);
+            match operands {
+                Operands::Single => {
+                    for (step, row) in panel.chunks_exact_mut(width).zip(&rows) {
+                        let row = &row[part(row)];
+                        step[..row.len()].copy_from_slice(row);
+                    }
+                }
+                Operands::Pairs => {
+                    for (step, pair) in panel.chunks_exact_mut(width).zip(rows.chunks(2)) {
+                        let low = &pair[0][part(&pair[0])];
+                        for (place, (to, &low)) in step.iter_mut().zip(low).enumerate() {
+                            let high = pair.get(1).map_or(0, |row| u32::from(bf16(row[number * width + place])));
+                            *to = f32::from_bits(u32::from(bf16(low)) | high << 16);
+                        }
+                    }
+                }
+            }
+        }
+        Self { instructions, operands, inputs: rows.len(), outputs: columns, panels }
+    }
+
+    /// Values in a row of the result: N for `X Wᵀ`, K for `G W`.
     #[must_use]
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// `x Wᵀ + bias` into rows of `out`, each `stride` after the one before; values between rows are left alone.
+    /// The product of `x` and the matrix into rows of `out`, each `stride` after the one before; values between rows
+    /// are left alone.
     ///
     /// # Panics
     /// When a size does not fit.
-    pub fn apply(&self, x: Rows<'_>, bias: &[f32], (out, stride): (&mut [f32], usize), scratch: &mut ProductScratch) {
+    pub fn apply(&self, x: Rows<'_>, onto: Onto<'_>, (out, stride): (&mut [f32], usize), scratch: &mut ProductScratch) {
         if x.count == 0 || self.outputs == 0 {
             return;
         }
-        assert_eq!(bias.len(), self.outputs, "one bias a column");
+        assert!(!matches!(onto, Onto::Bias(bias) if bias.len() != self.outputs), "one bias a column");
         assert!((x.count - 1) * x.stride + self.inputs <= x.values.len(), "a row of x is too short");
         assert!(stride >= self.outputs && (x.count - 1) * stride + self.outputs <= out.len(), "out is too small");
         run!(
             self.instructions,
-            multiply(w: &Packed = self, x: Rows<'_> = x, bias: &[f32] = bias, out: (&mut [f32], usize) = (out, stride), scratch: &mut Buffer = &mut scratch.0)
+            multiply(w: &Packed = self, x: Rows<'_> = x, onto: Onto<'_> = onto, out: (&mut [f32], usize) = (out, stride), scratch: &mut Buffer = &mut scratch.0)
         );
     }
 }
@@ -144,7 +208,7 @@ pub(super) fn steps(operands: Operands, inputs: usize) -> usize {
 unsafe fn multiply<L: Lanes>(
     w: &Packed,
     x: Rows<'_>,
-    bias: &[f32],
+    onto: Onto<'_>,
     (out, out_row): (&mut [f32], usize),
     scratch: &mut Buffer,
 ) {
@@ -171,8 +235,11 @@ unsafe fn multiply<L: Lanes>(
                 // `L::PANEL` values a step; bias and out have `columns` values from `column` in each row.
                 unsafe {
                     let out = out.as_mut_ptr().add(first * out_row + column);
-                    let (start, start_row) =
-                        if depth == 0 { (bias.as_ptr().add(column), 0) } else { (out.cast_const(), out_row) };
+                    let (start, start_row) = match onto {
+                        Onto::Bias(bias) if depth == 0 => (bias.as_ptr().add(column), 0),
+                        Onto::Nothing if depth == 0 => (std::ptr::null(), 0),
+                        _ => (out.cast_const(), out_row),
+                    };
                     let tile = Tile {
                         depth: DEPTH.min(steps - depth),
                         operands: w.operands,

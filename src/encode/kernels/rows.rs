@@ -1,6 +1,7 @@
 //! What stands between the products, row by row: GELU, softmax, layer norm, and their slopes.
 
 use super::lanes::Lanes;
+use super::product::Rows;
 use super::{Instructions, run};
 
 /// `e^x` within 2 units in the last place from -87 to 88; below, about 1.6e-38; above, about 1.7e38 (Cephes' polynomial).
@@ -110,25 +111,45 @@ pub fn add_norm(instructions: Instructions, rows: &mut [f32], more: &[f32], stri
     );
 }
 
-/// `(g w - mean(g w) - x̂ mean(g w x̂)) / deviation` in place of g, for rows `x` before the norm.
+/// `(g w - mean(g w) - x̂ mean(g w x̂)) / deviation` in place of g, for rows `x` before the norm; rows of both stand
+/// `stride` apart.
 ///
 /// # Panics
 /// When there are not as many slopes as values.
-pub fn norm_slope(instructions: Instructions, x: &[f32], slopes: &mut [f32], by: Norm<'_>) {
-    assert_eq!(x.len(), slopes.len(), "a slope for each value");
-    run!(instructions, norm_slope_in(x: &[f32] = x, slopes: &mut [f32] = slopes, by: Norm<'_> = by));
-}
-
-/// Adds Σ g x̂ to the first half of `out`, Σ g to the second, over rows `x` before the norm.
-///
-/// # Panics
-/// When there are not as many slopes as values.
-pub fn norm_parameter_slopes(instructions: Instructions, x: &[f32], slopes: &[f32], out: &mut [f32], eps: f32) {
-    assert_eq!(x.len(), slopes.len(), "a slope for each value");
+pub fn norm_slope(instructions: Instructions, x: &[f32], slopes: &mut [f32], stride: usize, by: Norm<'_>) {
+    assert!(x.len() == slopes.len() && by.weight.len() <= stride, "a slope for each value");
     run!(
         instructions,
-        norm_parameter_slopes_in(x: &[f32] = x, slopes: &[f32] = slopes, out: &mut [f32] = out, eps: f32 = eps)
+        norm_slope_in(x: &[f32] = x, slopes: &mut [f32] = slopes, stride: usize = stride, by: Norm<'_> = by)
     );
+}
+
+/// Adds Σ g x̂ to the first half of `out`, Σ g to the second, over rows `x` before the norm; rows of both stand `stride`
+/// apart.
+///
+/// # Panics
+/// When there are not as many slopes as values.
+pub fn norm_parameter_slopes(
+    instructions: Instructions,
+    (x, slopes): (&[f32], &[f32]),
+    stride: usize,
+    out: &mut [f32],
+    eps: f32,
+) {
+    assert!(x.len() == slopes.len() && out.len() <= 2 * stride, "a slope for each value");
+    run!(
+        instructions,
+        norm_parameter_slopes_in(x: &[f32] = x, slopes: &[f32] = slopes, stride: usize = stride, out: &mut [f32] = out, eps: f32 = eps)
+    );
+}
+
+/// Adds the sum of the rows to `out`, one value a column.
+///
+/// # Panics
+/// When `out` is not as long as a row.
+pub fn add_columns(instructions: Instructions, rows: Rows<'_>, out: &mut [f32]) {
+    assert_eq!(rows.width, out.len(), "a sum for each column");
+    run!(instructions, add_columns_in(rows: Rows<'_> = rows, out: &mut [f32] = out));
 }
 
 // SAFETY: for all below, the instructions of `L` are enabled where they are compiled ([`run`]), and every register is
@@ -287,9 +308,10 @@ unsafe fn add_norm_in<L: Lanes>(rows: &mut [f32], more: &[f32], stride: usize, b
 }
 
 #[inline(always)]
-unsafe fn norm_slope_in<L: Lanes>(x: &[f32], slopes: &mut [f32], by: Norm<'_>) {
+unsafe fn norm_slope_in<L: Lanes>(x: &[f32], slopes: &mut [f32], stride: usize, by: Norm<'_>) {
     let width = by.weight.len();
-    for (x, g) in x.chunks_exact(width).zip(slopes.chunks_exact_mut(width)) {
+    for (x, g) in x.chunks(stride).zip(slopes.chunks_mut(stride)) {
+        let (x, g) = (&x[..width], &mut g[..width]);
         unsafe {
             let of = |from: &[f32], place, left| L::load_first(from.as_ptr().add(place), left);
             let (mean, scale) = moments::<L>(x, by.eps);
@@ -309,10 +331,11 @@ unsafe fn norm_slope_in<L: Lanes>(x: &[f32], slopes: &mut [f32], by: Norm<'_>) {
 }
 
 #[inline(always)]
-unsafe fn norm_parameter_slopes_in<L: Lanes>(x: &[f32], slopes: &[f32], out: &mut [f32], eps: f32) {
+unsafe fn norm_parameter_slopes_in<L: Lanes>(x: &[f32], slopes: &[f32], stride: usize, out: &mut [f32], eps: f32) {
     let width = out.len() / 2;
     let (of_weight, of_bias) = out.split_at_mut(width);
-    for (x, g) in x.chunks_exact(width).zip(slopes.chunks_exact(width)) {
+    for (x, g) in x.chunks(stride).zip(slopes.chunks(stride)) {
+        let (x, g) = (&x[..width], &g[..width]);
         unsafe {
             let (mean, scale) = moments::<L>(x, eps);
             let (mean, scale) = (L::splat(mean), L::splat(scale));
@@ -323,5 +346,18 @@ unsafe fn norm_parameter_slopes_in<L: Lanes>(x: &[f32], slopes: &[f32], out: &mu
                 of(of_bias).add(of(g)).store_first(of_bias.as_mut_ptr().add(place), left);
             });
         }
+    }
+}
+
+#[inline(always)]
+unsafe fn add_columns_in<L: Lanes>(rows: Rows<'_>, out: &mut [f32]) {
+    for number in 0..rows.count {
+        let row = rows.row(number);
+        each_register!(row.len(), |place, left| {
+            unsafe {
+                let at = out.as_mut_ptr().add(place);
+                L::load_first(at, left).add(L::load_first(row.as_ptr().add(place), left)).store_first(at, left);
+            }
+        });
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 use proptest::prelude::*;
 
 /// Values that look random, from -`largest` to `largest`.
-fn values(count: usize, seed: u32, largest: f32) -> Vec<f32> {
+pub(super) fn values(count: usize, seed: u32, largest: f32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -14,7 +14,7 @@ fn values(count: usize, seed: u32, largest: f32) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-fn rounded(value: f32) -> f32 {
+pub(super) fn rounded(value: f32) -> f32 {
     f32::from_bits(u32::from(bf16(value)) << 16)
 }
 
@@ -41,7 +41,7 @@ fn product(set: Instructions, precision: Precision, x: &[f32], (w, bias): (&[f32
     assert_eq!(packed.outputs(), outputs);
     let mut out = vec![7.0; rows * (outputs + GAP)];
     let x = Rows::new(&padded, (rows, inputs), inputs + GAP);
-    packed.apply(x, bias, (&mut out, outputs + GAP), &mut ProductScratch::default());
+    packed.apply(x, Onto::Bias(bias), (&mut out, outputs + GAP), &mut ProductScratch::default());
     assert!(out.chunks_exact(outputs + GAP).all(|row| row[outputs..] == [7.0; GAP]), "a gap was written");
     out.chunks_exact(outputs + GAP).flat_map(|row| row[..outputs].to_vec()).collect()
 }
@@ -114,7 +114,7 @@ proptest! {
                 let qkv = values(length * stride, seed, largest);
                 let at = |row: usize, part: usize, head: usize, place: usize| f64::from(qkv[row * stride + part * d + head * width + place]);
                 let mut out = vec![7.0f32; length * out_stride];
-                let mut of = Attention { qkv: &qkv, qkv_stride: stride, out: &mut out, out_stride, heads: (heads, width), precision };
+                let mut of = Attention { qkv: &qkv, qkv_stride: stride, out: &mut out, out_stride, heads: (heads, width), precision, dropout: None };
                 attend(set, length, &mut of, &mut AttentionScratch::default());
                 for head in 0..heads {
                     for query in 0..length {
@@ -226,7 +226,12 @@ fn what_is_no_number_stays_none() {
         assert!(row[0].is_nan() && !row[1].is_nan(), "{}: {row:?}", set.name());
         let packed = Packed::new(set, Precision::F32, 2, &[&[1.0, f32::NAN, 0.0, 1.0]]);
         let mut out = [0.0; 2];
-        packed.apply(Rows::new(&[1.0, 1.0], (1, 2), 2), &[0.0; 2], (&mut out, 2), &mut ProductScratch::default());
+        packed.apply(
+            Rows::new(&[1.0, 1.0], (1, 2), 2),
+            Onto::Bias(&[0.0; 2]),
+            (&mut out, 2),
+            &mut ProductScratch::default(),
+        );
         assert!(out[0].is_nan() && (out[1] - 1.0).abs() < 1e-6, "{}: {out:?}", set.name());
     }
 }
