@@ -12,7 +12,8 @@ use nearmiss::encode::device::{self, DeviceChoice};
 use nearmiss::encode::{BiEncoder, Gradients};
 use nearmiss::train::batches::members;
 use nearmiss::train::optimiser::{AdamW, Step, clipping};
-use nearmiss::train::{Contrast, Moment, Pupil, TrainSettings};
+use nearmiss::train::trainer::{Pupil, Turn};
+use nearmiss::train::{Contrast, TrainSettings};
 use serde_json::json;
 use std::collections::HashMap;
 use std::error::Error;
@@ -59,6 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let mut pupil = Contrast::new(&encoder, &instances, &settings, Seed(1))?;
+    let turn = |members, number| Turn { members, number, temperature: settings.temperature };
     let mut gradients = Gradients::new(encoder.parameters(), &device);
     let mut optimiser = AdamW::new(encoder.parameters(), &device)?;
     let mut out = std::io::stdout().lock();
@@ -70,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ("step", "") => {
                 gradients.clear();
                 let batch = &places[steps % places.len()];
-                let loss = pupil.gradients(batch, Moment { step: steps, of: usize::MAX }, &mut gradients)?;
+                let loss = pupil.learn(turn(batch, steps), &mut gradients)?.loss;
                 let back = begun.elapsed().as_secs_f64();
                 let norm = gradients.norms()?.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
                 let step = Step {
@@ -85,7 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             ("gradients", file) => {
                 gradients.clear();
-                let loss = pupil.gradients(&places[0], Moment { step: 0, of: 1 }, &mut gradients)?;
+                let loss = pupil.learn(turn(&places[0], 0), &mut gradients)?.loss;
                 let Gradients::Host(values) = &gradients else { return Err("gradients on the CPU are values".into()) };
                 let named = encoder.parameters().iter().zip(values);
                 let tensors: HashMap<String, Tensor> = named

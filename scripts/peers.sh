@@ -29,6 +29,8 @@ vectors=$target/release/examples/vectors
 export HF_HUB_OFFLINE=1
 
 "$python" tests/peers/adamw.py
+"$python" tests/peers/losses.py --check
+"$python" tests/peers/schedules.py --check
 "$python" tests/peers/eval.py --program "$nearmiss"
 "$python" tests/peers/vectors.py --program "$vectors" "$data"
 "$python" tests/peers/architectures.py --program "$vectors" --nearmiss "$nearmiss"

@@ -3,7 +3,10 @@
 use candle_core::Device;
 use nearmiss::data::{DocId, Instance, Passage, QueryId, Quiet, Seed, TrainingPassage, Watch};
 use nearmiss::encode::{BiEncoder, FreshEncoder};
-use nearmiss::train::{InBatch, TrainError, TrainSettings, Trained, Trainer};
+use nearmiss::train::loss::{Needs, TABLE};
+use nearmiss::train::validation::{self, Better, split};
+use nearmiss::train::{InBatch, LossSettings, TrainError, TrainSettings, Trained, Trainer, Validation};
+use std::cell::Cell;
 use std::error::Error;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -129,5 +132,169 @@ fn instances_of_different_widths_are_refused_by_name() -> Result<(), Box<dyn Err
     let error = trainer.train(&encoder, &uneven, &Quiet).err().ok_or("accepted")?;
     assert!(matches!(&error, TrainError::Uneven { query, expected: 2, found: 1 } if query == "q2"), "{error}");
     assert!(matches!(trainer.train(&encoder, &[], &Quiet), Err(TrainError::NoInstances)));
+    Ok(())
+}
+
+/// Every loss with a teacher that likes long texts, every schedule, accumulation and frozen layers: each learns.
+#[test]
+fn every_loss_trains() -> Result<(), Box<dyn Error>> {
+    for row in &TABLE {
+        let folder = tempfile::tempdir()?;
+        let encoder = encoder(folder.path())?;
+        let mut taught = instances()?;
+        for instance in &mut taught {
+            instance.positive.teacher = Some(4.0);
+            instance.negatives.iter_mut().zip([1.0, -3.0]).for_each(|(negative, score)| negative.teacher = Some(score));
+        }
+        let settings = TrainSettings { loss: LossSettings::named(row.name), dropout: Some(0.0), ..settings() };
+        let trainer = Trainer { settings: &settings, seed: Seed(5), checkpoint: folder.path().join("c") };
+        let trained = trainer.train(&encoder, &taught, &Quiet)?;
+        let (first, last) = (trained.steps[0].loss, trained.steps[11].loss);
+        assert!(last < first, "{}: {first} to {last}", row.name);
+        let sources = &trained.steps[0].sources;
+        let shares: f64 = sources.values().map(|weight| weight.share).sum();
+        assert!((shares - 1.0).abs() < 1e-6 && sources.contains_key("bm25"), "{sources:?}");
+        if row.needs == Needs::Teacher {
+            let lacking = trainer.train(&encoder, &instances()?, &Quiet).err().ok_or("accepted")?.to_string();
+            assert!(lacking.contains(row.name) && lacking.contains("q0") && lacking.contains("hint"), "{lacking}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn accumulated_batches_are_one_step_with_their_mean_gradient() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    // Without in-batch negatives and dropout, three batches of two are one of six.
+    let one = TrainSettings { batch_size: 6, in_batch: InBatch::None, dropout: Some(0.0), ..settings() };
+    let three = TrainSettings { batch_size: 2, accumulate: 3, ..one.clone() };
+    let (whole, _) = train(folder.path(), &one, &Quiet)?;
+    let (parts, _) = train(folder.path(), &three, &Quiet)?;
+    assert_eq!((whole.steps.len(), parts.steps.len()), (6, 6));
+    let (a, b) = (&whole.steps[0], &parts.steps[0]);
+    assert!((a.loss - b.loss).abs() < 1e-5, "{a:?} {b:?}");
+    assert!((a.gradient_norm - b.gradient_norm).abs() < 1e-4 * a.gradient_norm, "{a:?} {b:?}");
+    let (a, b) = (&whole.steps[5], &parts.steps[5]);
+    assert!((a.loss - b.loss).abs() < 1e-2 * a.loss, "{a:?} {b:?}");
+    Ok(())
+}
+
+#[test]
+fn frozen_layers_stay_as_they_are_and_the_others_move() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let before = encoder(folder.path())?;
+    let values = |encoder: &BiEncoder| -> Result<Vec<(String, Vec<f32>)>, candle_core::Error> {
+        encoder.parameters().iter().map(|(name, v)| Ok((name.to_owned(), v.flatten_all()?.to_vec1()?))).collect()
+    };
+    let after = encoder(folder.path())?;
+    let settings = TrainSettings { freeze_layers: Some(1), weight_decay: 0.1, ..settings() };
+    let trainer = Trainer { settings: &settings, seed: Seed(5), checkpoint: folder.path().join("c") };
+    trainer.train(&after, &instances()?, &Quiet)?;
+    for ((name, old), (_, new)) in values(&before)?.into_iter().zip(values(&after)?) {
+        let frozen = name.starts_with("embeddings.") || name.contains("layer.0.");
+        // The bias of the keys has no gradient.
+        assert!((old == new) == frozen || name.ends_with("key.bias"), "{name}: frozen {frozen}, same {}", old == new);
+    }
+    let all = TrainSettings { freeze_layers: Some(2), ..settings.clone() };
+    let trainer = Trainer { settings: &all, seed: Seed(5), checkpoint: folder.path().join("d") };
+    let message = trainer.train(&after, &instances()?, &Quiet).err().ok_or("accepted")?.to_string();
+    assert!(message.contains("freeze_layers"), "{message}");
+    Ok(())
+}
+
+/// A look that gives the numbers of a list, one after the other.
+fn looks(values: &[f64]) -> impl Fn() -> nearmiss::train::Result<f64> {
+    let (values, taken) = (values.to_vec(), Cell::new(0));
+    move || {
+        taken.set(taken.get() + 1);
+        Ok(values[taken.get() - 1])
+    }
+}
+
+#[test]
+fn the_best_state_is_kept_and_training_ends_without_gain() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let settings = TrainSettings { validate_every: 2, patience: 2, ..settings() };
+    let run = |name: &str, settings: &TrainSettings, values: &[f64]| -> Result<(Trained, Weights), Box<dyn Error>> {
+        let encoder = encoder(folder.path())?;
+        let trainer = Trainer { settings, seed: Seed(5), checkpoint: folder.path().join(name) };
+        let value = looks(values);
+        let validation = Validation { measure: "m".into(), better: Better::Higher, value: &value };
+        let trained = trainer.train_validated(&encoder, &instances()?, Some(&validation), &Quiet)?;
+        let weights = encoder.parameters().iter().map(|(_, v)| v.flatten_all()?.to_vec1()).collect::<Result<_, _>>()?;
+        Ok((trained, weights))
+    };
+    // Un-tuned, then after steps 2, 4 (the best), 6 and 8: two looks without gain.
+    let (trained, weights) = run("a", &settings, &[0.1, 0.2, 0.5, 0.5, 0.4])?;
+    assert_eq!((trained.steps.len(), trained.planned), (8, 12));
+    let curve = trained.curve.ok_or("no curve")?;
+    assert_eq!(curve.checks.iter().map(|check| check.step).collect::<Vec<_>>(), [0, 2, 4, 6, 8]);
+    assert_eq!(curve.best().map(|best| best.step), Some(4));
+    // The weights are those of a run that sees the same four steps last: patience 1, no gain after the fourth.
+    let short = TrainSettings { patience: 1, ..settings.clone() };
+    let (again, same) = run("b", &short, &[0.1, 0.2, 0.5, 0.4])?;
+    assert_eq!(again.steps.len(), 6);
+    assert_eq!(weights, same);
+    // Nothing better than the base is said, never silent.
+    let (worse, _) = run("c", &settings, &[0.9, 0.2, 0.1, 0.1])?;
+    assert!(worse.curve.ok_or("no curve")?.summary().contains("NOT"));
+    Ok(())
+}
+
+#[test]
+fn a_validated_run_that_was_interrupted_ends_the_same() -> Result<(), Box<dyn Error>> {
+    let settings = TrainSettings { validate_every: 2, patience: 0, ..settings() };
+    let values = [0.1, 0.2, 0.5, 0.3, 0.4, 0.2, 0.1];
+    let run = |folder: &Path, skip: usize, watch: &dyn Watch| -> Result<(Trained, Weights), Box<dyn Error>> {
+        let encoder = encoder(folder)?;
+        let trainer = Trainer { settings: &settings, seed: Seed(5), checkpoint: folder.join("c") };
+        let value = looks(&values[skip..]);
+        let validation = Validation { measure: "m".into(), better: Better::Higher, value: &value };
+        let trained = trainer.train_validated(&encoder, &instances()?, Some(&validation), watch)?;
+        let weights = encoder.parameters().iter().map(|(_, v)| v.flatten_all()?.to_vec1()).collect::<Result<_, _>>()?;
+        Ok((trained, weights))
+    };
+    let (whole, parts) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let expected = run(whole.path(), 0, &Quiet)?;
+    assert!(run(parts.path(), 0, &StopAfter(AtomicU64::new(7))).is_err());
+    // Looks before the stop: un-tuned, 2, 4, 6.
+    let resumed = run(parts.path(), 4, &Quiet)?;
+    assert_eq!(resumed, expected);
+    Ok(())
+}
+
+#[test]
+fn queries_are_held_out_whole_and_by_seed() -> Result<(), Box<dyn Error>> {
+    let mut all = instances()?;
+    let mut second = all[1].clone();
+    second.positive = all[2].negatives[1].clone();
+    all.push(second);
+    let ids =
+        |part: &[Instance]| part.iter().map(|i| i.query_id.to_string()).collect::<std::collections::BTreeSet<_>>();
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..8 {
+        let (used, held) = split(&all, 0.3, Seed(seed));
+        assert_eq!(used.len() + held.len(), all.len());
+        assert_eq!(ids(&held).len(), 2, "0.3 of 6 queries");
+        assert!(ids(&used).is_disjoint(&ids(&held)));
+        let mut turned = all.clone();
+        turned.reverse();
+        assert_eq!(ids(&split(&turned, 0.3, Seed(seed)).1), ids(&held));
+        seen.extend(ids(&held));
+    }
+    assert!(seen.len() > 2, "seeds hold out different queries");
+    Ok(())
+}
+
+#[test]
+fn the_loss_on_held_out_queries_falls() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let encoder = encoder(folder.path())?;
+    let settings = settings();
+    let before = validation::loss(&encoder, &instances()?, &settings, &Quiet)?;
+    let trainer = Trainer { settings: &settings, seed: Seed(5), checkpoint: folder.path().join("c") };
+    trainer.train(&encoder, &instances()?, &Quiet)?;
+    let after = validation::loss(&encoder, &instances()?, &settings, &Quiet)?;
+    assert!(after < before, "{before} to {after}");
     Ok(())
 }

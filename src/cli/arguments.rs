@@ -96,7 +96,7 @@ pub(super) enum Command {
     /// Write instances in the form of another trainer.
     Export(super::export::Export),
     /// Train an encoder on instances; writes a sentence-transformers folder.
-    Train(Box<Train>),
+    Train(Box<super::train::Train>),
     /// Score TREC runs by judgements; compare them.
     Eval(Box<super::eval::Eval>),
     /// Order the passages of a run anew by a cross-encoder.
@@ -230,50 +230,6 @@ pub(super) struct GenerateNegatives {
     /// The candidates to write.
     #[arg(long, value_name = "FILE.jsonl")]
     pub out: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Train {
-    /// Training instances, as `nearmiss mix` writes them.
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub instances: PathBuf,
-    /// Encoder folder or name to start from.
-    #[arg(long, value_name = "DIR")]
-    pub encoder: PathBuf,
-    /// Folder for the trained encoder.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Decides the order of the instances.
-    #[arg(long, default_value_t = Seed(1))]
-    pub seed: Seed,
-    /// Passes over the instances.
-    #[arg(long)]
-    pub epochs: Option<usize>,
-    /// Instances a step.
-    #[arg(long)]
-    pub batch_size: Option<usize>,
-    /// Largest learning rate.
-    #[arg(long)]
-    pub learning_rate: Option<f64>,
-    /// Share of the steps over which the learning rate rises.
-    #[arg(long)]
-    pub warmup_share: Option<f64>,
-    /// Similarities are divided by it.
-    #[arg(long)]
-    pub temperature: Option<f64>,
-    /// Whose passages stand against a query beside its own negatives: none, positives, all.
-    #[arg(long, value_enum)]
-    pub in_batch: Option<InBatch>,
-    /// Texts are cut to so many tokens in training.
-    #[arg(long)]
-    pub max_length: Option<usize>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum InBatch {
-    None,
-    Positives,
-    All,
 }
 
 #[derive(Debug, Args)]

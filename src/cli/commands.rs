@@ -5,7 +5,7 @@ use super::bm25;
 use super::progress::Terminal;
 use super::{Verdict, import, inspect};
 use crate::data::{Digest, Fault, Provenance, Store, jsonl};
-use crate::encode::{BiEncoder, FreshEncoder, device};
+use crate::encode::{FreshEncoder, device};
 use crate::experiment::recipe::DenseChoice;
 use crate::experiment::stages::{self, DenseSettings, OpenEncoder, Workplace};
 use crate::experiment::{ExperimentError, Recipe, chain, generate};
@@ -15,7 +15,6 @@ use crate::negatives::Task;
 use crate::negatives::written::WrittenSettings;
 use crate::report::table::table;
 use crate::retrieve::Searcher;
-use crate::train::{InBatch, TrainSettings};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::io::Write;
@@ -64,7 +63,7 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
         Command::Generate(Generate::Negatives(generate)) => generate_negatives(&work, &generate),
         Command::Mix(mix) => super::mix::run(&work, &mix),
         Command::Export(export) => super::export::run(&work, &export),
-        Command::Train(train) => train_encoder(&work, &train),
+        Command::Train(train) => super::train::run(&work, &train),
         Command::Eval(eval) => super::eval::run(&work, &eval),
         Command::Rerank(rerank) => super::rerank::rerank(&work, &rerank),
         Command::Encode(arguments) => super::encode::encode(&work, &arguments),
@@ -116,7 +115,9 @@ fn run_recipe(work: &Workplace<'_>, arguments: arguments::Run) -> Result<()> {
     recipe.check(&arguments.recipe)?;
     let out = arguments.out.unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     let encoder = find_encoder(&recipe.encoder)?;
-    let outcome = chain::run(work, &recipe, &chain::Places { encoder: &encoder, out: &out })?;
+    let teacher = recipe.teacher.as_deref().map(find_encoder).transpose()?;
+    let places = chain::Places { encoder: &encoder, teacher: teacher.as_deref(), out: &out };
+    let outcome = chain::run(work, &recipe, &places)?;
     let text = table(&outcome);
     print(&text)?;
     work.watch.note(&format!(
@@ -216,47 +217,6 @@ fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegat
     Ok(())
 }
 
-fn train_encoder(work: &Workplace<'_>, arguments: &arguments::Train) -> Result<()> {
-    let default = TrainSettings::default();
-    let settings = TrainSettings {
-        epochs: arguments.epochs.unwrap_or(default.epochs),
-        batch_size: arguments.batch_size.unwrap_or(default.batch_size),
-        learning_rate: arguments.learning_rate.unwrap_or(default.learning_rate),
-        warmup_share: arguments.warmup_share.unwrap_or(default.warmup_share),
-        temperature: arguments.temperature.unwrap_or(default.temperature),
-        max_length: arguments.max_length.unwrap_or(default.max_length),
-        in_batch: match arguments.in_batch {
-            Some(arguments::InBatch::None) => InBatch::None,
-            Some(arguments::InBatch::Positives) => InBatch::Positives,
-            Some(arguments::InBatch::All) => InBatch::All,
-            None => default.in_batch,
-        },
-        ..default
-    };
-    if let Err(mut wrong) = settings.check() {
-        wrong.key = format!("--{}", wrong.key.replace('_', "-"));
-        bail!(wrong);
-    }
-    let base = find_encoder(&arguments.encoder)?;
-    let trained = stages::train(work, &base, &arguments.instances, &settings, arguments.seed)?;
-    chain::publish_folder(&trained.folder, &arguments.out)?;
-    let provenance = Provenance::new("train", json!({"train": settings, "seed": arguments.seed}))
-        .input("encoder", BiEncoder::digest(&base).map_err(ExperimentError::from)?)
-        .input("instances", Digest::of_file(&arguments.instances)?);
-    provenance.write_beside(&arguments.out)?;
-    jsonl::write(&beside(&arguments.out, ".steps.jsonl"), &trained.steps)?;
-    if let (Some(first), Some(last)) = (trained.steps.first(), trained.steps.last()) {
-        work.watch.note(&format!(
-            "{}: {} steps, loss {:.4} to {:.4}",
-            arguments.out.display(),
-            trained.steps.len(),
-            first.loss,
-            last.loss
-        ));
-    }
-    Ok(())
-}
-
 fn new_encoder(work: &Workplace<'_>, arguments: &arguments::NewEncoder) -> Result<()> {
     let collection = work.collection(&arguments.data)?;
     if !arguments.width.is_multiple_of(32) || arguments.width == 0 {
@@ -288,7 +248,7 @@ fn new_encoder(work: &Workplace<'_>, arguments: &arguments::NewEncoder) -> Resul
     Ok(())
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(ending);
     path.with_file_name(name)

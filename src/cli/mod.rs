@@ -15,6 +15,7 @@ mod mix;
 mod progress;
 mod rerank;
 mod score;
+mod train;
 mod why;
 
 use arguments::Arguments;

@@ -5,6 +5,7 @@ use super::generate;
 use super::mining::{self, MineStage};
 use super::recipe::{ArmRecipe, Recipe};
 use super::stages::{self, DenseSettings, EvalStage, OpenEncoder, Workplace};
+use super::training;
 use super::{ExperimentError, Result};
 use crate::analyse::Summary;
 use crate::data::{Candidate, Collection, Error, Instance, Provenance, atomic, jsonl};
@@ -20,6 +21,8 @@ use std::path::{Path, PathBuf};
 pub struct Places<'p> {
     /// Folder of the encoder.
     pub encoder: &'p Path,
+    /// Folder of the teacher, where the recipe names one.
+    pub teacher: Option<&'p Path>,
     /// Folder of the outcome.
     pub out: &'p Path,
 }
@@ -241,14 +244,25 @@ fn train_arm(
         losses: Vec::new(),
         encoders: Vec::new(),
         runs: Vec::new(),
+        training: Vec::new(),
     };
     let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let taught = places.teacher.map(|teacher| training::teach(work, &prepared.file, teacher)).transpose()?;
+    let file = taught.as_ref().unwrap_or(&prepared.file);
     for &seed in &recipe.seeds {
         work.watch.note(&format!("arm {}, seed {seed}", arm.name));
-        let trained = stages::train(work, places.encoder, &prepared.file, &recipe.train, seed)?;
+        let trained = training::train(work, places.encoder, file, &recipe.train, seed)?;
+        for line in trained.summary.lines() {
+            work.watch.note(&format!("arm {}, seed {seed}: {line}", arm.name));
+        }
+        if trained.summary.curve.as_ref().is_some_and(|curve| !curve.improved()) {
+            let end = if outcome.note.is_empty() { "" } else { "; " };
+            outcome.note += &format!("{end}seed {seed}: no better than its base on held-out queries");
+        }
         if outcome.losses.is_empty() {
             outcome.losses = trained.steps.iter().map(|step| step.loss).collect();
         }
+        outcome.training.push(trained.summary);
         let encoder = OpenEncoder::open(&trained.folder, work)?;
         let scored = stages::score(work, &encoder, collection, &recipe.test_split, evaluation)?;
         work.watch.note(&format!("arm {}, seed {seed}: {}", arm.name, means(&scored.evaluation)));
@@ -297,6 +311,9 @@ fn provenance(
         .input("train", collection.split_digest(&recipe.train_split)?)
         .input("test", collection.split_digest(&recipe.test_split)?)
         .input("encoder", crate::encode::BiEncoder::digest(places.encoder)?);
+    if let Some(teacher) = places.teacher {
+        provenance = provenance.input("teacher", crate::encode::CrossEncoder::digest(teacher)?);
+    }
     if let Some(generator) = &recipe.generator {
         provenance = provenance.input("generator", crate::data::Digest::of_file(generator)?);
     }

@@ -6,6 +6,7 @@ pub mod mining;
 pub mod recipe;
 pub mod scoring;
 pub mod stages;
+pub mod training;
 
 pub use recipe::Recipe;
 pub use stages::Workplace;
@@ -59,6 +60,9 @@ impl ExperimentError {
     /// True when the user asked to stop.
     #[must_use]
     pub fn is_stop(&self) -> bool {
+        if let Self::Train(train::TrainError::Validation(error)) = self {
+            return error.downcast_ref::<Self>().is_some_and(Self::is_stop);
+        }
         matches!(
             self,
             Self::Data(data::Error::Stopped)

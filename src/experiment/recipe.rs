@@ -11,6 +11,7 @@ use crate::retrieve::Bm25Settings;
 #[cfg(feature = "hnsw")]
 use crate::retrieve::HnswSettings;
 use crate::train::TrainSettings;
+use crate::train::loss::Needs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,9 @@ pub struct Recipe {
     /// GGUF file of the generator; arms with written negatives are left out when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator: Option<PathBuf>,
+    /// Cross-encoder whose scores the losses that distil learn from; default none. A folder, or a name as for `encoder`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
     /// What a reader must know of the generator's text; shown in the rows it served. Default "".
     #[serde(default)]
     pub generator_note: String,
@@ -163,24 +167,7 @@ impl Recipe {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, Fault> {
-        toml::from_str(text).map_err(|error| {
-            let line = error.span().map(|span| text[..span.start].matches('\n').count() as u64 + 1);
-            let message = error.message().to_owned();
-            let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-            let fault = match (message.starts_with("unknown"), names.as_slice()) {
-                (true, [unknown, known @ ..]) if !known.is_empty() => {
-                    let near =
-                        known.iter().max_by(|a, b| strsim::jaro(a, unknown).total_cmp(&strsim::jaro(b, unknown)));
-                    Fault::new(path, "a known key", "no such key").key(*unknown).hint(format!(
-                        "did you mean `{}`? Known here: {}",
-                        near.copied().unwrap_or_default(),
-                        known.join(", ")
-                    ))
-                }
-                _ => Fault::new(path, "a recipe", message.replace('\n', "; ")),
-            };
-            line.map_or(fault.clone(), |line| fault.line(line))
-        })
+        from_toml(text, path, "a recipe")
     }
 
     /// Checks what single keys cannot say; `path` is named in the message.
@@ -205,6 +192,12 @@ impl Recipe {
         if let Err(wrong) = self.train.check() {
             let fault = Fault::new(path, wrong.expected, wrong.found).key(format!("train.{}", wrong.key));
             return Err(wrong.hint.map_or(fault.clone(), |hint| fault.hint(hint)).into());
+        }
+        if let Ok(row) = self.train.loss.row()
+            && row.needs == Needs::Teacher
+            && self.teacher.is_none()
+        {
+            return fault("teacher", &format!("a cross-encoder, for the loss {}", row.name), "none".into());
         }
         if let Err(error) = self.written.check() {
             return fault("written", "settings in their ranges", error.to_string());
@@ -246,6 +239,30 @@ impl Recipe {
         }
         Ok(())
     }
+}
+
+/// The value in `text`, which is what `path` holds and should be `what`.
+///
+/// # Errors
+/// The line and the key; for an unknown key the nearest known one.
+pub(crate) fn from_toml<T: serde::de::DeserializeOwned>(text: &str, path: &Path, what: &str) -> Result<T, Fault> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map(|span| text[..span.start].matches('\n').count() as u64 + 1);
+        let message = error.message().to_owned();
+        let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+        let fault = match (message.starts_with("unknown"), names.as_slice()) {
+            (true, [unknown, known @ ..]) if !known.is_empty() => {
+                let near = known.iter().max_by(|a, b| strsim::jaro(a, unknown).total_cmp(&strsim::jaro(b, unknown)));
+                Fault::new(path, "a known key", "no such key").key(*unknown).hint(format!(
+                    "did you mean `{}`? Known here: {}",
+                    near.copied().unwrap_or_default(),
+                    known.join(", ")
+                ))
+            }
+            _ => Fault::new(path, what, message.replace('\n', "; ")),
+        };
+        line.map_or(fault.clone(), |line| fault.line(line))
+    })
 }
 
 #[cfg(test)]
@@ -295,6 +312,13 @@ mod tests {
         );
         let unknown = message_of(&MINIMAL.replace("bm25 = 1", "bm52 = 1"));
         assert!(unknown.contains("bm52") && unknown.contains("random"), "{unknown}");
+        let loss = |lines: &str| message_of(&format!("{MINIMAL}[train.loss]\n{lines}\n"));
+        assert!(loss("betta = 1.0").contains("did you mean `beta`"), "{}", loss("betta = 1.0"));
+        let foreign = loss("name = \"decoupled\"\nbeta = 1.0");
+        assert!(foreign.contains("`train.loss.beta`: expected what decoupled reads"), "{foreign}");
+        assert!(loss("name = \"infonce\"").contains("did you mean `info-nce`"));
+        assert!(loss("name = \"margin-mse\"").contains("`teacher`: expected a cross-encoder, for the loss margin-mse"));
+        assert_eq!(loss("name = \"debiased\"\nbeta = 1.0"), "");
         assert!(
             message_of(&format!("{MINIMAL}[train]\nepochs = 0\n"))
                 .contains("`train.epochs`: expected 1 or more, found 0")

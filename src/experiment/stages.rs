@@ -4,11 +4,10 @@
 use super::recipe::DenseChoice;
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
-use crate::data::{Collection, Digest, Instance, Provenance, Qrels, Query, Reading, Seed, Store, Watch, atomic, jsonl};
+use crate::data::{Collection, Digest, Provenance, Qrels, Query, Reading, Store, Watch, atomic};
 use crate::encode::{BiEncoder, Computing, Precision, Prompts, Role, Vectors};
 use crate::eval::{Dialect, Evaluation, Metric, Rules, evaluate};
 use crate::retrieve::{Bm25, Bm25Settings, Dense, DenseIndex, Exact, Searcher, Similarity};
-use crate::train::{StepRecord, TrainSettings, Trainer};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -84,10 +83,15 @@ impl OpenEncoder {
     }
 
     pub(super) fn similarity(&self) -> Similarity {
-        match self.encoder.settings().length {
-            crate::encode::settings::Length::Unit => Similarity::Cosine,
-            crate::encode::settings::Length::Free => Similarity::Dot,
-        }
+        similarity(&self.encoder)
+    }
+}
+
+/// How vectors of `encoder` are compared.
+pub(super) fn similarity(encoder: &BiEncoder) -> Similarity {
+    match encoder.settings().length {
+        crate::encode::settings::Length::Unit => Similarity::Cosine,
+        crate::encode::settings::Length::Free => Similarity::Dot,
     }
 }
 
@@ -220,62 +224,6 @@ pub(super) fn to_json(value: &impl Serialize) -> Result<serde_json::Value> {
         .map_err(|error| ExperimentError::Data(crate::data::Error::io("encode", Path::new("counts"))(error.into())))
 }
 
-/// A trained encoder in the store.
-pub struct TrainedEncoder {
-    /// Its sentence-transformers folder.
-    pub folder: std::path::PathBuf,
-    /// Loss, gradient norm and learning rate of every step.
-    pub steps: Vec<StepRecord>,
-}
-
-/// Trains the encoder in `base` on `instances`; goes on at the last checkpoint after an interruption.
-///
-/// # Errors
-/// [`ExperimentError::Train`], or a stop.
-pub fn train(
-    work: &Workplace<'_>,
-    base: &Path,
-    instances: &Path,
-    settings: &TrainSettings,
-    seed: Seed,
-) -> Result<TrainedEncoder> {
-    let stage = Provenance::new("train", json!({"train": settings, "seed": seed, "device": work.device_name}))
-        .input("encoder", BiEncoder::digest(base)?)
-        .input("instances", Digest::of_file(instances)?);
-    let checkpoint = work.store.place(&stage).with_extension("checkpoint");
-    let stored = work.store.get_or_make(stage, |folder, provenance| {
-        let records: Vec<Instance> = jsonl::read(instances)?;
-        let mut encoder = BiEncoder::open(base, &work.device)?;
-        let own = encoder.settings().max_length;
-        if settings.max_length > 0 {
-            encoder = encoder.shortened(settings.max_length)?;
-        }
-        let trainer = Trainer { settings, seed, checkpoint: checkpoint.clone() };
-        let trained = trainer.train(&encoder, &records, work.watch)?;
-        jsonl::write(&folder.join("steps.jsonl"), &trained.steps)?;
-        provenance.counts =
-            json!({"instances": records.len(), "steps": trained.steps.len(), "truncated": trained.truncated});
-        let place = folder.join("encoder");
-        std::fs::create_dir_all(&place).map_err(crate::data::Error::io("create", &place))?;
-        // Training may cut texts shorter than the encoder does; the saved one keeps its own length.
-        encoder.restored_length(own)?.save(&place, &card(provenance)?)?;
-        Ok::<(), ExperimentError>(())
-    })?;
-    if checkpoint.is_dir() {
-        let _ = std::fs::remove_dir_all(&checkpoint);
-    }
-    Ok(TrainedEncoder { folder: stored.file("encoder"), steps: jsonl::read(&stored.file("steps.jsonl"))? })
-}
-
-fn card(provenance: &Provenance) -> Result<String> {
-    let text = serde_json::to_string_pretty(provenance)
-        .map_err(|error| crate::data::Error::io("encode", Path::new("card"))(error.into()))?;
-    Ok(format!(
-        "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n---\n# A dense retriever trained on hard negatives\n\nTrained by {}. Load it with `SentenceTransformer(\"this folder\")`.\n\nWhat it was made from:\n\n```json\n{text}\n```\n",
-        provenance.program
-    ))
-}
-
 /// How an encoder is scored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvalStage {
@@ -354,7 +302,7 @@ pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     })
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let text = std::fs::read_to_string(path).map_err(crate::data::Error::io("read", path))?;
     serde_json::from_str(&text).map_err(|error| {
         crate::data::Error::from(

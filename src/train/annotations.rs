@@ -1,4 +1,4 @@
-//! What training knows of passages beside their texts: a teacher's scores, who wrote them.
+//! What training knows of passages beside their texts: where they came from, who wrote them, a teacher's scores.
 
 use super::loss::{Needs, Row};
 use super::{InBatch, Result, TrainError, TrainSettings};
@@ -8,6 +8,8 @@ use crate::data::{Instance, Passage, TrainingPassage};
 pub(super) struct Annotations {
     teacher: Vec<Vec<f32>>,
     written: Vec<Vec<bool>>,
+    sources: Vec<Vec<usize>>,
+    names: Vec<String>,
 }
 
 impl Annotations {
@@ -31,8 +33,8 @@ impl Annotations {
             }
             let scores: Option<Vec<f32>> = passages(instance).map(|passage| passage.teacher).collect();
             match (scores, row.needs) {
-                (Some(scores), _) => teacher.push(scores),
-                (None, Needs::Vectors) => {}
+                (Some(scores), Needs::Teacher) => teacher.push(scores),
+                (_, Needs::Vectors) => {}
                 (None, Needs::Teacher) => {
                     let hint = "let a cross-encoder score them: --teacher, or `teacher` in the recipe";
                     return Err(lacks("a teacher's score for each passage", "a passage without", hint));
@@ -41,7 +43,13 @@ impl Annotations {
         }
         let is_written = |passage: &TrainingPassage| matches!(passage.passage, Passage::Written(_));
         let written = instances.iter().map(|instance| passages(instance).map(is_written).collect()).collect();
-        Ok(Self { teacher: if row.needs == Needs::Teacher { teacher } else { Vec::new() }, written })
+        let mut names: Vec<String> =
+            instances.iter().flat_map(passages).map(|passage| passage.source.clone()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let number = |passage: &TrainingPassage| names.partition_point(|name| *name < passage.source);
+        let sources = instances.iter().map(|instance| passages(instance).map(number).collect()).collect();
+        Ok(Self { teacher, written, sources, names })
     }
 
     /// The teacher's scores of a batch, `(B, 1 + H)`; empty where the loss needs none.
@@ -56,6 +64,16 @@ impl Annotations {
     /// Which columns of a batch were written by a model, C flags.
     pub(super) fn written(&self, batch: &[usize]) -> Vec<bool> {
         columns(&self.written, batch)
+    }
+
+    /// The source of each column of a batch, as its place in [`Annotations::names`].
+    pub(super) fn sources(&self, batch: &[usize]) -> Vec<usize> {
+        columns(&self.sources, batch)
+    }
+
+    /// Names of all sources, sorted.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
     }
 }
 

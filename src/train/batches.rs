@@ -72,14 +72,9 @@ impl TokenizedInstances {
 
     /// Number of instances.
     #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "there is at least one")]
     pub fn len(&self) -> usize {
         self.instances.len()
-    }
-
-    /// True when there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.instances.is_empty()
     }
 
     /// Token ids of a batch: B queries, B positives, then the negatives instance by instance.

@@ -1,55 +1,44 @@
 //! A bi-encoder that is trained contrastively: instances to texts, texts to vectors, vectors to one of the losses.
 
 use super::Result;
-use super::annotations::Annotations;
-use super::batches::TokenizedInstances;
-use super::loss::{Batch, Comparisons, Loss};
+use super::material::Material;
 use super::passing::{dropping, learn};
 use super::settings::TrainSettings;
-use super::trainer::{Moment, Pupil};
+use super::statistics::Tallies;
+use super::trainer::{Learned, Pupil, Turn};
 use crate::data::{Instance, Seed};
 use crate::encode::parameters::Parameters;
 use crate::encode::{BiEncoder, Gradients, Learner, Mode, Sequence};
 use candle_core::Device;
 
-/// A bi-encoder with its instances.
+/// A bi-encoder with what it is trained on.
 pub struct Contrast<'c> {
     encoder: &'c BiEncoder,
     settings: &'c TrainSettings,
     seed: Seed,
     learner: Learner<'c>,
-    texts: TokenizedInstances,
-    annotations: Annotations,
-    loss: Box<dyn Loss>,
+    material: Material<'c>,
 }
 
 impl<'c> Contrast<'c> {
-    /// `encoder` with `instances`, tokenized.
+    /// `encoder` with `instances`; `seed` decides what is dropped.
     ///
     /// # Errors
-    /// [`super::TrainError::NoInstances`], [`super::TrainError::Uneven`], [`super::TrainError::Unfit`],
-    /// [`super::TrainError::Setting`] of the loss.
+    /// As [`Material::new`].
     pub fn new(
         encoder: &'c BiEncoder,
         instances: &[Instance],
         settings: &'c TrainSettings,
         seed: Seed,
     ) -> Result<Self> {
-        Ok(Self {
-            encoder,
-            settings,
-            seed,
-            loss: settings.loss.of_width(encoder.width())?,
-            annotations: Annotations::new(instances, settings, settings.loss.row()?)?,
-            texts: TokenizedInstances::new(encoder, instances)?,
-            learner: encoder.learner(settings.precision)?,
-        })
+        let material = Material::new(encoder, instances, settings)?;
+        Ok(Self { encoder, settings, seed, learner: encoder.learner(settings.precision)?, material })
     }
 
     /// Tokens of all texts of a batch.
     #[must_use]
-    pub fn tokens(&self, batch: &[usize]) -> usize {
-        self.texts.sequences(batch).iter().map(|ids| ids.len()).sum()
+    pub fn tokens(&self, members: &[usize]) -> usize {
+        self.material.texts.sequences(members).iter().map(|ids| ids.len()).sum()
     }
 }
 
@@ -62,36 +51,36 @@ impl Pupil for Contrast<'_> {
         self.encoder.device()
     }
 
-    fn len(&self) -> usize {
-        self.texts.len()
+    fn instances(&self) -> usize {
+        self.material.texts.len()
+    }
+
+    fn sources(&self) -> &[String] {
+        self.material.sources()
     }
 
     fn truncated(&self) -> usize {
-        self.texts.truncated
+        self.material.texts.truncated
     }
 
-    fn gradients(&mut self, batch: &[usize], moment: Moment, gradients: &mut Gradients) -> Result<f32> {
-        let Self { encoder, settings, seed, learner, texts, annotations, loss } = self;
+    fn learn(&mut self, turn: Turn<'_>, gradients: &mut Gradients) -> Result<Learned> {
+        let Self { encoder, settings, seed, learner, material } = self;
         let sequences: Vec<Sequence<'_>> =
-            texts.sequences(batch).into_iter().map(|ids| Sequence { ids, sides: None }).collect();
-        let comparisons = Comparisons::new(batch.len(), texts.negatives, settings.in_batch, |query, column| {
-            texts.answers(batch, query, column)
-        });
-        let (queries, passages) = (batch.len(), sequences.len() - batch.len());
-        let (teacher, written) = (annotations.teacher(batch), annotations.written(batch));
-        let how = (dropping(settings, *seed, moment.step), settings.activation_memory << 20);
-        let of_rows = |rows: &candle_core::Tensor| {
-            let vectors = encoder.finish(rows.clone(), Mode::Training)?;
-            let outcome = loss.of(&Batch {
-                queries: &vectors.narrow(0, 0, queries)?,
-                passages: &vectors.narrow(0, queries, passages)?,
-                comparisons: &comparisons,
-                temperature: settings.temperature_at(moment.step, moment.of),
-                teacher: &teacher,
-                written: &written,
-            })?;
-            Ok(outcome.value)
-        };
-        learn((learner, encoder.parameters()), &sequences, how, of_rows, gradients)
+            material.texts.sequences(turn.members).into_iter().map(|ids| Sequence { ids, sides: None }).collect();
+        let how = (dropping(settings, *seed, turn.number), settings.activation_memory << 20);
+        let mut tallies = Tallies::new(material.sources().len());
+        let loss = learn(
+            (learner, encoder.parameters()),
+            &sequences,
+            how,
+            |rows| {
+                let vectors = encoder.finish(rows.clone(), Mode::Training)?;
+                let valued = material.value(&vectors, turn.members, turn.temperature)?;
+                tallies = valued.tallies;
+                Ok(valued.value)
+            },
+            gradients,
+        )?;
+        Ok(Learned { loss, tallies })
     }
 }

@@ -2,20 +2,27 @@
 
 mod annotations;
 pub mod batches;
+pub mod card;
 mod checkpoint;
 mod contrast;
 pub mod loss;
+pub mod material;
 pub mod optimiser;
 mod passing;
 mod schedule;
 pub mod settings;
+pub mod statistics;
 pub mod trainer;
+pub mod validation;
 
 pub use contrast::Contrast;
 pub use loss::LossSettings;
+pub use material::Material;
 pub use schedule::Curve;
 pub use settings::{InBatch, InvalidSetting, TrainSettings};
-pub use trainer::{Moment, Pupil, StepRecord, Trained, Trainer};
+pub use statistics::RunStatistics;
+pub use trainer::{StepRecord, Trained, Trainer};
+pub use validation::Validation;
 
 use crate::{data, encode::EncodeError};
 
@@ -77,6 +84,21 @@ pub enum TrainError {
     /// The loss does not depend on the vectors.
     #[error("the loss gave no gradient for the vectors")]
     Detached,
+    /// A look at held-out queries failed.
+    #[error(transparent)]
+    Validation(Box<dyn std::error::Error + Send + Sync>),
+    /// A look at held-out queries gave no number.
+    #[error(
+        "after step {step}: {measure} is {value}\n  hint: lower learning_rate or raise temperature; the last checkpoint is kept"
+    )]
+    Look {
+        /// Steps taken.
+        step: usize,
+        /// What was measured.
+        measure: String,
+        /// What came out.
+        value: f64,
+    },
     /// Training diverged.
     #[error(
         "step {step}: loss {loss}, gradient norm {gradient_norm}\n  hint: lower learning_rate or raise temperature; the last checkpoint is kept"

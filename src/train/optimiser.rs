@@ -17,6 +17,7 @@ const VALUES: usize = 1 << 16;
 pub struct AdamW {
     moments: Moments,
     steps: usize,
+    frozen: Vec<bool>,
 }
 
 enum Moments {
@@ -48,7 +49,12 @@ impl AdamW {
             let zeros = |value: &Tensor| Ok([value.zeros_like()?, value.zeros_like()?]);
             Moments::Device(parameters.iter().map(|(_, value)| zeros(value)).collect::<Result<_>>()?)
         };
-        Ok(Self { moments, steps: 0 })
+        Ok(Self { moments, steps: 0, frozen: vec![false; parameters.len()] })
+    }
+
+    /// From now on, leaves the variables alone whose place is true.
+    pub fn freeze(&mut self, frozen: &[bool]) {
+        self.frozen = frozen.to_vec();
     }
 
     /// One step against the gradients of `parameters`.
@@ -63,6 +69,9 @@ impl AdamW {
         let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
         let corrections = (1.0 - BETA_1.powi(steps), 1.0 - BETA_2.powi(steps));
         for (index, (name, variable)) in parameters.iter().enumerate() {
+            if self.frozen[index] {
+                continue;
+            }
             let decay = if decays(name) { step.learning_rate * step.weight_decay } else { 0.0 };
             match (&mut self.moments, gradients) {
                 (Moments::Host(moments), Gradients::Host(gradients)) => {
@@ -125,7 +134,7 @@ impl AdamW {
             }
         }
         let moments = if device.is_empty() { Moments::Host(host) } else { Moments::Device(device) };
-        Some(Self { moments, steps })
+        Some(Self { moments, steps, frozen: vec![false; parameters.len()] })
     }
 }
 

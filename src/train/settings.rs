@@ -17,6 +17,16 @@ pub enum InBatch {
     All,
 }
 
+/// What a look at held-out queries measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measure {
+    /// nDCG@k of the positives among all passages of the instances; higher is better.
+    Ndcg,
+    /// The loss; lower is better. It cannot be compared between losses or temperatures.
+    Loss,
+}
+
 /// A setting that is not what it may be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}`: expected {expected}, found {found}{}", hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}")))]
@@ -55,6 +65,13 @@ pub struct TrainSettings {
     pub epochs: usize,
     /// Instances a step, 1 and up. Default 16. More gives more in-batch negatives and takes more memory.
     pub batch_size: usize,
+    /// Batches whose gradients a step takes the mean of, 1 and up. Default 1. More steadies the step as a larger batch
+    /// does, without its in-batch negatives and its memory.
+    pub accumulate: usize,
+    /// Lowest layers that stay as they are, with the embeddings; 0: the embeddings alone. Default none. More forgets less
+    /// and learns less; the time of a step is the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze_layers: Option<usize>,
     /// Largest step of `AdamW`, above 0. Default 2e-5. Higher learns faster and can wreck a good encoder.
     pub learning_rate: f64,
     /// How the learning rate falls after its rise: linear, cosine or constant. Default linear. Cosine stays high longer;
@@ -90,6 +107,17 @@ pub struct TrainSettings {
     /// Most memory that a step's activations may take, MiB, 64 and up. Default 4096. A batch that needs more goes in
     /// parts, forward twice (`GradCache`, arXiv 2101.06983): the same gradient to the last bit, a third slower.
     pub activation_memory: usize,
+    /// Share of the queries that are held out to look at the encoder with, 0 to below 1. Default 0: no looks. More makes
+    /// the looks surer, and leaves less to train on.
+    pub validation_share: f64,
+    /// What a look measures: `ndcg` over the passages of all instances, or `loss`. Default ndcg.
+    pub validation: Measure,
+    /// Hits that nDCG looks at, 1 and up. Default 10.
+    pub validation_depth: usize,
+    /// Steps between two looks; 0: after each epoch. Default 0. The last step is looked at always.
+    pub validate_every: usize,
+    /// Looks without gain after which training ends, 0: never. Default 3. Fewer can end in a dip, more takes longer.
+    pub patience: usize,
     /// Steps between checkpoints that an interrupted run goes on from, 1 and up. Default 20.
     pub checkpoint_every: usize,
 }
@@ -99,6 +127,8 @@ impl Default for TrainSettings {
         Self {
             epochs: 1,
             batch_size: 16,
+            accumulate: 1,
+            freeze_layers: None,
             learning_rate: 2e-5,
             schedule: Curve::Linear,
             warmup_share: 0.1,
@@ -113,6 +143,11 @@ impl Default for TrainSettings {
             dropout: None,
             precision: Precision::F32,
             activation_memory: 4096,
+            validation_share: 0.0,
+            validation: Measure::Ndcg,
+            validation_depth: 10,
+            validate_every: 0,
+            patience: 3,
             checkpoint_every: 20,
         }
     }
@@ -130,9 +165,12 @@ impl TrainSettings {
         let share = |value: f64| ((0.0..=1.0).contains(&value), "a share from 0 to 1", value.to_string());
         let max_length =
             (self.max_length == 0 || self.max_length >= 3, "0 or at least 3 tokens", self.max_length.to_string());
+        let below_one = |value: f64| ((0.0..1.0).contains(&value), "a share from 0 to below 1", value.to_string());
+        let memory = (self.activation_memory >= 64, "64 MiB or more", self.activation_memory.to_string());
         let checks = [
             ("epochs", from_one(self.epochs)),
             ("batch_size", from_one(self.batch_size)),
+            ("accumulate", from_one(self.accumulate)),
             ("learning_rate", above(self.learning_rate)),
             ("warmup_share", share(self.warmup_share)),
             ("weight_decay", from(self.weight_decay)),
@@ -140,15 +178,10 @@ impl TrainSettings {
             ("temperature", above(self.temperature)),
             ("temperature_end", above(self.temperature_end.unwrap_or(1.0))),
             ("max_length", max_length),
-            (
-                "dropout",
-                (
-                    self.dropout.is_none_or(|d| (0.0..1.0).contains(&d)),
-                    "a share from 0 to below 1",
-                    self.dropout.unwrap_or(0.0).to_string(),
-                ),
-            ),
-            ("activation_memory", (self.activation_memory >= 64, "64 MiB or more", self.activation_memory.to_string())),
+            ("dropout", below_one(self.dropout.unwrap_or_default())),
+            ("activation_memory", memory),
+            ("validation_share", below_one(self.validation_share)),
+            ("validation_depth", from_one(self.validation_depth)),
             ("checkpoint_every", from_one(self.checkpoint_every)),
         ];
         for (key, (holds, expected, found)) in checks {
@@ -163,6 +196,14 @@ impl TrainSettings {
                 .hint("a positive can only be told from other queries that stand in its batch"));
         }
         Ok(())
+    }
+
+    /// True for the variable `name` when it is below the layers that are trained.
+    pub(super) fn freezes(&self, name: &str) -> bool {
+        let Some(layers) = self.freeze_layers else { return false };
+        let number = name.split_once("layer.").and_then(|(_, rest)| rest.split('.').next()?.parse::<usize>().ok());
+        // Biases by relative place are shared by all layers; they belong to the embeddings.
+        number.map_or(name.starts_with("embeddings.") || name.contains("relative_attention_bias"), |n| n < layers)
     }
 
     /// Learning rate of `step` (from 0) of `total`, as [`rate`] says.
@@ -193,6 +234,17 @@ mod tests {
         assert!((rates[0] - 0.5).abs() < 1e-12 && (rates[1] - 1.0).abs() < 1e-12, "{rates:?}");
         assert!(rates[1..].windows(2).all(|pair| pair[0] > pair[1]), "{rates:?}");
         assert!(rates.iter().all(|&rate| rate > 0.0), "{rates:?}");
+    }
+
+    #[test]
+    fn embeddings_and_the_lowest_layers_are_frozen() {
+        let frozen =
+            |freeze_layers, name: &str| TrainSettings { freeze_layers, ..TrainSettings::default() }.freezes(name);
+        let (embeddings, layer) = ("embeddings.word_embeddings.weight", "encoder.layer.1.attention.self.query.weight");
+        assert!(!frozen(None, embeddings));
+        assert!(frozen(Some(0), embeddings) && !frozen(Some(1), layer) && frozen(Some(2), layer));
+        assert!(!frozen(Some(1), "encoder.layer.10.output.dense.bias"));
+        assert!(frozen(Some(1), "transformer.layer.0.ffn.lin1.weight") && !frozen(Some(9), "2_Dense.linear.weight"));
     }
 
     #[test]

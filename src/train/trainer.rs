@@ -1,36 +1,42 @@
-//! The training loop, whatever is trained: batches, gradients, clipping, step, checkpoint.
+//! The training loop, whatever is trained: batches, gradients, clipping, step, looks, checkpoint.
 
-use super::batches;
 use super::checkpoint::{self, Position};
 use super::contrast::Contrast;
-use super::optimiser::{AdamW, Step, clipping};
+use super::optimiser::{Step, clipping};
 use super::settings::TrainSettings;
-use super::{Result, TrainError};
+use super::statistics::{SourceWeight, Tallies};
+use super::validation::{Check, Curve, Validation};
+use super::{Result, TrainError, batches};
 use crate::data::{Instance, Seed, Watch};
 use crate::encode::parameters::Parameters;
 use crate::encode::{BiEncoder, Gradients};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What happened in one step.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// Counted from 1.
     pub step: usize,
-    /// Mean loss over the batch, nats.
+    /// Mean loss over the step's batches, nats.
     pub loss: f32,
-    /// Global L2 norm of the gradient before clipping.
+    /// Global L2 norm of the gradient before clipping, over what is trained.
     pub gradient_norm: f64,
     /// Learning rate of this step.
     pub learning_rate: f64,
+    /// τ of this step.
+    pub temperature: f64,
+    /// What the negatives of each source weighed.
+    pub sources: BTreeMap<String, SourceWeight>,
 }
 
 /// A training run: how, from which seed, and where it can be taken up again.
 pub struct Trainer<'t> {
-    /// The settings, checked.
+    /// The settings.
     pub settings: &'t TrainSettings,
-    /// Decides the order of the instances, and what is dropped.
+    /// Decides the order of the instances.
     pub seed: Seed,
     /// Folder of the checkpoint; removed by the caller when the result is safe.
     pub checkpoint: PathBuf,
@@ -39,19 +45,34 @@ pub struct Trainer<'t> {
 /// What training did to the encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trained {
-    /// One record a step, those before an interruption included.
+    /// One record a step, those before an interruption included, and those after the best look.
     pub steps: Vec<StepRecord>,
+    /// Steps there would have been without early stopping.
+    pub planned: usize,
     /// Texts cut to the maximal length, each counted once.
     pub truncated: usize,
+    /// The looks at held-out queries, where there was a validation; the encoder is that of the best one.
+    pub curve: Option<Curve>,
 }
 
-/// A step among all of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
-    /// Counted from 0.
-    pub step: usize,
-    /// All steps of the run.
-    pub of: usize,
+/// One batch of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn<'b> {
+    /// Places of its instances.
+    pub members: &'b [usize],
+    /// Its number from the start of the run, from 0; decides what is dropped.
+    pub number: usize,
+    /// τ.
+    pub temperature: f64,
+}
+
+/// What a batch gave beside its gradients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Learned {
+    /// The loss, nats.
+    pub loss: f32,
+    /// What its negatives weigh.
+    pub tallies: Tallies,
 }
 
 /// What is trained: weights, and how instances become gradients of them.
@@ -63,82 +84,208 @@ pub trait Pupil {
     fn device(&self) -> &Device;
 
     /// Number of instances.
-    fn len(&self) -> usize;
+    fn instances(&self) -> usize;
 
-    /// True when there is none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+    /// Names of the negatives' sources, in the order of the tallies.
+    fn sources(&self) -> &[String];
 
     /// Texts cut to the maximal length, each counted once.
     fn truncated(&self) -> usize;
 
-    /// Loss over the instances in `batch`, nats; its gradients are added to `gradients`.
+    /// What a batch gives; its gradients are added to `gradients`.
     ///
     /// # Errors
     /// [`TrainError::Encode`], [`TrainError::Candle`]; [`TrainError::Detached`] when the loss does not depend on the rows.
-    fn gradients(&mut self, batch: &[usize], moment: Moment, gradients: &mut Gradients) -> Result<f32>;
+    fn learn(&mut self, turn: Turn<'_>, gradients: &mut Gradients) -> Result<Learned>;
+}
+
+/// What is the same in all steps of a run.
+struct Frame {
+    total: usize,
+    /// For each variable, whether it stays as it is.
+    frozen: Vec<bool>,
 }
 
 impl Trainer<'_> {
-    /// Trains the weights of `encoder` in place, contrastively. A checkpoint left by an interrupted run of the same
-    /// settings is taken up; the result is bit for bit that of an uninterrupted run.
+    /// As [`Trainer::train_validated`], without looks at held-out queries.
     ///
     /// # Errors
-    /// [`TrainError::Setting`], [`TrainError::NoInstances`], [`TrainError::Uneven`], [`TrainError::Unfit`]; as
-    /// [`Trainer::teach`].
+    /// As there.
     pub fn train(&self, encoder: &BiEncoder, instances: &[Instance], watch: &dyn Watch) -> Result<Trained> {
-        self.settings.check()?;
-        self.teach(&mut Contrast::new(encoder, instances, self.settings, self.seed)?, watch)
+        self.train_validated(encoder, instances, None, watch)
     }
 
-    /// Trains the weights of `pupil` in place; checkpoints as in [`Trainer::train`].
+    /// Trains the weights of `encoder` in place, contrastively.
+    ///
+    /// # Errors
+    /// As [`Material::new`] and [`Trainer::teach`].
+    pub fn train_validated(
+        &self,
+        encoder: &BiEncoder,
+        instances: &[Instance],
+        validation: Option<&Validation<'_>>,
+        watch: &dyn Watch,
+    ) -> Result<Trained> {
+        self.teach(&mut Contrast::new(encoder, instances, self.settings, self.seed)?, validation, watch)
+    }
+
+    /// Trains the weights of `pupil` in place. A checkpoint left by an interrupted run of the same settings is
+    /// taken up; the result is bit for bit that of an uninterrupted run. With a validation, the un-tuned state is
+    /// looked at first, and at the end the weights are those of the best look after training began.
     ///
     /// # Errors
     /// [`TrainError::Gradient`] when after the first backward a variable has no finite gradient;
-    /// [`TrainError::NotFinite`] when the loss or gradient stops being a number.
-    pub fn teach(&self, pupil: &mut dyn Pupil, watch: &dyn Watch) -> Result<Trained> {
-        let per_epoch = pupil.len().div_ceil(self.settings.batch_size);
-        let total = per_epoch * self.settings.epochs;
-        let (mut optimiser, mut steps) = match checkpoint::load(&self.checkpoint, pupil.parameters(), pupil.device())? {
-            Some(Position { optimiser, steps }) => {
-                watch.note(&format!("going on after step {} of {total}", steps.len()));
-                (optimiser, steps)
+    /// [`TrainError::NotFinite`] when the loss or gradient stops being a number; those of the validation.
+    pub fn teach(
+        &self,
+        pupil: &mut dyn Pupil,
+        validation: Option<&Validation<'_>>,
+        watch: &dyn Watch,
+    ) -> Result<Trained> {
+        let instances = pupil.instances();
+        let frame = Frame { total: self.steps(instances), frozen: self.frozen(pupil.parameters())? };
+        let total = frame.total;
+        let mut position = match Position::load(&self.checkpoint, pupil.parameters(), pupil.device())? {
+            Some(position) => {
+                watch.note(&format!("going on after step {} of {total}", position.steps.len()));
+                position
             }
-            None => (AdamW::new(pupil.parameters(), pupil.device())?, Vec::new()),
+            None => Position::start(pupil.parameters(), pupil.device())?,
         };
+        position.optimiser.freeze(&frame.frozen);
         let mut gradients = Gradients::new(pupil.parameters(), pupil.device());
+        if position.checks.is_empty() {
+            look(pupil.parameters(), &mut position, validation, watch)?;
+        }
         watch.begin("train", total as u64, "steps");
-        watch.advance(steps.len() as u64);
-        for step in steps.len()..total {
+        watch.advance(position.steps.len() as u64);
+        while position.steps.len() < total && !self.exhausted(&position, validation) {
             if watch.stopped() {
-                checkpoint::save(&self.checkpoint, pupil.parameters(), &optimiser, &steps)?;
+                position.save(&self.checkpoint, pupil.parameters())?;
                 watch.check()?;
             }
-            let batch = batches::members(pupil.len(), self.settings.batch_size, step, self.seed);
-            gradients.clear();
-            let loss = pupil.gradients(&batch, Moment { step, of: total }, &mut gradients)?;
-            let norms = gradients.norms()?;
-            if step == 0 {
-                check_gradients(pupil.parameters(), &norms)?;
+            let record = self.step(pupil, &mut gradients, &mut position, &frame)?;
+            let done = record.step;
+            position.steps.push(record);
+            if self.is_due(done, instances) || done == total {
+                look(pupil.parameters(), &mut position, validation, watch)?;
             }
-            let gradient_norm = norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
-            if !loss.is_finite() || !gradient_norm.is_finite() {
-                return Err(TrainError::NotFinite { step: step + 1, loss, gradient_norm });
-            }
-            let learning_rate = self.settings.learning_rate_at(step, total);
-            let factor = clipping(gradient_norm, self.settings.max_gradient_norm);
-            let weight_decay = self.settings.weight_decay;
-            optimiser.step(pupil.parameters(), &gradients, Step { learning_rate, weight_decay, factor })?;
-            steps.push(StepRecord { step: step + 1, loss, gradient_norm, learning_rate });
-            if (step + 1) % self.settings.checkpoint_every == 0 && step + 1 < total {
-                checkpoint::save(&self.checkpoint, pupil.parameters(), &optimiser, &steps)?;
+            if done.is_multiple_of(self.settings.checkpoint_every) && done < total {
+                position.save(&self.checkpoint, pupil.parameters())?;
             }
             watch.advance(1);
         }
         watch.end();
-        Ok(Trained { steps, truncated: pupil.truncated() })
+        let Position { steps, checks, best, .. } = position;
+        if let Some(best) = best {
+            checkpoint::put(pupil.parameters(), &best, &self.checkpoint)?;
+        }
+        let curve = validation.map(|validation| validation.curve(checks));
+        Ok(Trained { steps, planned: total, truncated: pupil.truncated(), curve })
     }
+
+    fn per_epoch(&self, instances: usize) -> usize {
+        instances.div_ceil(self.settings.batch_size)
+    }
+
+    /// Optimiser steps over so many instances.
+    fn steps(&self, instances: usize) -> usize {
+        (self.per_epoch(instances) * self.settings.epochs).div_ceil(self.settings.accumulate)
+    }
+
+    /// Numbers of the batches of `step` (from 0); the last step of a run may have fewer.
+    fn batches_of(&self, step: usize, instances: usize) -> std::ops::Range<usize> {
+        let all = self.per_epoch(instances) * self.settings.epochs;
+        step * self.settings.accumulate..((step + 1) * self.settings.accumulate).min(all)
+    }
+
+    /// True when the encoder is to be looked at after `done` steps.
+    fn is_due(&self, done: usize, instances: usize) -> bool {
+        let epochs = |batches: usize| batches / self.per_epoch(instances);
+        let last = self.batches_of(done - 1, instances);
+        match self.settings.validate_every {
+            0 => epochs(last.end) > epochs(last.start),
+            every => done.is_multiple_of(every),
+        }
+    }
+
+    /// For each variable, whether it is below the layers that are trained.
+    fn frozen(&self, parameters: &Parameters) -> Result<Vec<bool>> {
+        let frozen: Vec<bool> = parameters.iter().map(|(name, _)| self.settings.freezes(name)).collect();
+        let found = format!("{:?}, which leaves nothing to train", self.settings.freeze_layers);
+        if frozen.iter().all(|&frozen| frozen) {
+            return Err(super::InvalidSetting::new("freeze_layers", "fewer than the layers", found).into());
+        }
+        Ok(frozen)
+    }
+
+    /// Takes the next step.
+    fn step(
+        &self,
+        pupil: &mut dyn Pupil,
+        gradients: &mut Gradients,
+        position: &mut Position,
+        frame: &Frame,
+    ) -> Result<StepRecord> {
+        let (step, instances) = (position.steps.len(), pupil.instances());
+        let numbers = self.batches_of(step, instances);
+        let temperature = self.settings.temperature_at(step, frame.total);
+        let share = 1.0 / numbers.len() as f64;
+        gradients.clear();
+        let mut tallies = Tallies::new(pupil.sources().len());
+        let mut sum = 0.0;
+        for number in numbers {
+            let members = batches::members(instances, self.settings.batch_size, number, self.seed);
+            let learned = pupil.learn(Turn { members: &members, number, temperature }, gradients)?;
+            tallies.add(&learned.tallies);
+            sum += f64::from(learned.loss) * share;
+        }
+        let norms = gradients.norms()?;
+        if step == 0 {
+            check_gradients(pupil.parameters(), &norms)?;
+        }
+        let trained = norms.iter().zip(&frame.frozen).filter(|(_, frozen)| !**frozen);
+        let gradient_norm = trained.map(|(norm, _)| norm * norm).sum::<f64>().sqrt() * share;
+        #[expect(clippy::cast_possible_truncation, reason = "the loss is an f32")]
+        let loss = sum as f32;
+        if !loss.is_finite() || !gradient_norm.is_finite() {
+            return Err(TrainError::NotFinite { step: step + 1, loss, gradient_norm });
+        }
+        let learning_rate = self.settings.learning_rate_at(step, frame.total);
+        let factor = clipping(gradient_norm, self.settings.max_gradient_norm) * share;
+        let weight_decay = self.settings.weight_decay;
+        position.optimiser.step(pupil.parameters(), gradients, Step { learning_rate, weight_decay, factor })?;
+        let sources = tallies.by_name(pupil.sources());
+        Ok(StepRecord { step: step + 1, loss, gradient_norm, learning_rate, temperature, sources })
+    }
+
+    /// True when the last looks brought no gain.
+    fn exhausted(&self, position: &Position, validation: Option<&Validation<'_>>) -> bool {
+        validation.is_some_and(|validation| {
+            self.settings.patience > 0
+                && validation.curve(position.checks.clone()).since_best() >= self.settings.patience
+        })
+    }
+}
+
+/// Measures the state as it is now, and keeps the weights when they are the best so far.
+fn look(
+    parameters: &Parameters,
+    position: &mut Position,
+    validation: Option<&Validation<'_>>,
+    watch: &dyn Watch,
+) -> Result<()> {
+    let Some(validation) = validation else { return Ok(()) };
+    let check = Check { step: position.steps.len(), value: (validation.value)()? };
+    if !check.value.is_finite() {
+        return Err(TrainError::Look { step: check.step, measure: validation.measure.clone(), value: check.value });
+    }
+    position.checks.push(check);
+    watch.note(&format!("after step {}: {} {:.4}", check.step, validation.measure, check.value));
+    if check.step > 0 && validation.curve(position.checks.clone()).best() == Some(check) {
+        position.best = Some(checkpoint::weights(parameters)?);
+    }
+    Ok(())
 }
 
 /// A variable that no gradient reaches would silently never be trained. A bias may have none: that of the keys, which

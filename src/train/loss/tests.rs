@@ -33,14 +33,14 @@ struct Case {
 
 #[derive(Deserialize)]
 struct Pairs {
-    binary: Logits,
-    listwise: Logits,
+    binary: PairCase,
+    listwise: PairCase,
     labels: Vec<f32>,
     positive_weight: f64,
 }
 
 #[derive(Deserialize)]
-struct Logits {
+struct PairCase {
     logits: Rows,
     value: f64,
     gradient: Vec<Vec<f64>>,
@@ -128,13 +128,15 @@ fn values_and_gradients_of_every_loss_are_those_of_pytorch() -> Outcome {
     Ok(())
 }
 
+/// From logits to a scalar.
+type PairLoss<'l> = &'l dyn Fn(&Tensor) -> Result<Tensor>;
+
 #[test]
 fn losses_of_cross_encoders_are_those_of_pytorch() -> Outcome {
     let pairs = golden()?.cross_encoder;
     let binary = |z: &Tensor| cross_encoder::binary_cross_entropy(z, &pairs.labels, pairs.positive_weight);
-    let both: [(&Logits, &dyn Fn(&Tensor) -> Result<Tensor>); 2] =
-        [(&pairs.binary, &binary), (&pairs.listwise, &cross_encoder::listwise_cross_entropy)];
-    for (golden, loss) in both {
+    let listwise: PairLoss = &cross_encoder::listwise_cross_entropy;
+    for (golden, loss) in [(&pairs.binary, &binary as PairLoss), (&pairs.listwise, listwise)] {
         let logits = variable(&golden.logits)?;
         let value = loss(&logits)?;
         let gradient = value.backward()?.get(&logits).ok_or("no gradient")?.flatten_all()?.to_vec1::<f32>()?;

@@ -1,0 +1,151 @@
+//! `nearmiss train`: an encoder trained on instances. Every setting is in a TOML file; the common ones are options too.
+
+use super::commands::{beside, find_encoder};
+use crate::data::{Digest, Error, Provenance, Seed, jsonl};
+use crate::encode::{BiEncoder, CrossEncoder};
+use crate::experiment::recipe::from_toml;
+use crate::experiment::{ExperimentError, Workplace, chain, training};
+use crate::train::loss::TABLE;
+use crate::train::{LossSettings, TrainSettings};
+use anyhow::{Result, bail};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct Train {
+    /// Training instances, as `nearmiss mix` writes them.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub instances: PathBuf,
+    /// Encoder folder or name to start from.
+    #[arg(long, value_name = "DIR")]
+    pub encoder: PathBuf,
+    /// Folder for the trained encoder.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Decides the order of the instances, what is dropped, and which queries are held out.
+    #[arg(long, default_value_t = Seed(1))]
+    pub seed: Seed,
+    /// All settings, under the keys of a recipe's [train]; options given beside it win.
+    #[arg(long, value_name = "FILE.toml")]
+    pub settings: Option<PathBuf>,
+    /// Cross-encoder folder or name whose scores margin-mse and listwise-kl learn from.
+    #[arg(long, value_name = "DIR")]
+    pub teacher: Option<PathBuf>,
+    /// Passes over the instances.
+    #[arg(long)]
+    pub epochs: Option<usize>,
+    /// Instances a batch.
+    #[arg(long)]
+    pub batch_size: Option<usize>,
+    /// Batches a step.
+    #[arg(long)]
+    pub accumulate: Option<usize>,
+    /// Lowest layers that stay as they are, with the embeddings; 0: the embeddings alone.
+    #[arg(long, value_name = "N")]
+    pub freeze_layers: Option<usize>,
+    /// Largest learning rate.
+    #[arg(long)]
+    pub learning_rate: Option<f64>,
+    /// Share of the steps over which the learning rate rises.
+    #[arg(long)]
+    pub warmup_share: Option<f64>,
+    /// What is made small; its numbers are set in the file.
+    #[arg(long, value_parser = PossibleValuesParser::new(TABLE.iter().map(|row| row.name)))]
+    pub loss: Option<String>,
+    /// Similarities are divided by it.
+    #[arg(long)]
+    pub temperature: Option<f64>,
+    /// Whose passages stand against a query beside its own negatives: none, positives, all.
+    #[arg(long, value_enum)]
+    pub in_batch: Option<InBatch>,
+    /// Texts are cut to so many tokens in training.
+    #[arg(long)]
+    pub max_length: Option<usize>,
+    /// Share of the queries held out to look at the encoder with; the best state is kept.
+    #[arg(long, value_name = "SHARE")]
+    pub validation_share: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum InBatch {
+    None,
+    Positives,
+    All,
+}
+
+impl Train {
+    fn settings(&self) -> Result<TrainSettings> {
+        let mut settings = match &self.settings {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+                from_toml(&text, path, "settings of training").map_err(Error::from)?
+            }
+            None => TrainSettings::default(),
+        };
+        let put = |to: &mut f64, from: Option<f64>| *to = from.unwrap_or(*to);
+        put(&mut settings.learning_rate, self.learning_rate);
+        put(&mut settings.warmup_share, self.warmup_share);
+        put(&mut settings.temperature, self.temperature);
+        put(&mut settings.validation_share, self.validation_share);
+        let put = |to: &mut usize, from: Option<usize>| *to = from.unwrap_or(*to);
+        put(&mut settings.epochs, self.epochs);
+        put(&mut settings.batch_size, self.batch_size);
+        put(&mut settings.accumulate, self.accumulate);
+        put(&mut settings.max_length, self.max_length);
+        settings.freeze_layers = self.freeze_layers.or(settings.freeze_layers);
+        if let Some(name) = self.loss.as_ref().filter(|name| **name != settings.loss.name) {
+            settings.loss = LossSettings::named(name);
+        }
+        settings.in_batch = match self.in_batch {
+            Some(InBatch::None) => crate::train::InBatch::None,
+            Some(InBatch::Positives) => crate::train::InBatch::Positives,
+            Some(InBatch::All) => crate::train::InBatch::All,
+            None => settings.in_batch,
+        };
+        if let Err(mut wrong) = settings.check() {
+            // A key of the loss has no option.
+            if !wrong.key.contains('.') {
+                wrong.key = format!("--{}", wrong.key.replace('_', "-"));
+            }
+            bail!(wrong);
+        }
+        Ok(settings)
+    }
+}
+
+/// Trains, and writes the encoder, its provenance, and the numbers of its steps.
+pub(super) fn run(work: &Workplace<'_>, arguments: &Train) -> Result<()> {
+    let settings = arguments.settings()?;
+    let base = find_encoder(&arguments.encoder)?;
+    let mut provenance = Provenance::new("train", json!({"train": settings, "seed": arguments.seed}))
+        .input("encoder", BiEncoder::digest(&base).map_err(ExperimentError::from)?)
+        .input("instances", Digest::of_file(&arguments.instances)?);
+    let mut instances = arguments.instances.clone();
+    if let Some(teacher) = &arguments.teacher {
+        let teacher = find_encoder(teacher)?;
+        instances = training::teach(work, &instances, &teacher)?;
+        provenance = provenance.input("teacher", CrossEncoder::digest(&teacher).map_err(ExperimentError::from)?);
+    }
+    let trained = training::train(work, &base, &instances, &settings, arguments.seed)?;
+    chain::publish_folder(&trained.folder, &arguments.out)?;
+    provenance.counts = serde_json::to_value(&trained.summary)?;
+    provenance.write_beside(&arguments.out)?;
+    jsonl::write(&beside(&arguments.out, ".steps.jsonl"), &trained.steps)?;
+    let statistics = beside(&arguments.out, ".statistics.safetensors");
+    std::fs::copy(&trained.statistics, &statistics).map_err(Error::io("copy", &trained.statistics))?;
+    if let (Some(first), Some(last)) = (trained.steps.first(), trained.steps.last()) {
+        work.watch.note(&format!(
+            "{}: {} steps, loss {:.4} to {:.4}",
+            arguments.out.display(),
+            trained.steps.len(),
+            first.loss,
+            last.loss
+        ));
+    }
+    for line in trained.summary.lines() {
+        work.watch.note(&line);
+    }
+    Ok(())
+}

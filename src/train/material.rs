@@ -1,0 +1,73 @@
+//! What a run is trained on: instances as tokens, what is known of their passages, and the loss over their vectors.
+
+use super::annotations::Annotations;
+use super::batches::TokenizedInstances;
+use super::loss::{Batch, Comparisons, Loss};
+use super::statistics::Tallies;
+use super::{Result, TrainSettings};
+use crate::data::Instance;
+use crate::encode::BiEncoder;
+use candle_core::Tensor;
+
+/// Instances and the loss over them.
+pub struct Material<'t> {
+    /// Their token ids.
+    pub texts: TokenizedInstances,
+    annotations: Annotations,
+    loss: Box<dyn Loss>,
+    settings: &'t TrainSettings,
+}
+
+/// The value of the loss over a batch, and what its negatives weigh.
+pub struct Valued {
+    /// Mean over the queries, with its graph; a scalar.
+    pub value: Tensor,
+    /// By source of the negatives.
+    pub tallies: Tallies,
+}
+
+impl<'t> Material<'t> {
+    /// What `settings` make of `instances` for `encoder`.
+    ///
+    /// # Errors
+    /// [`super::TrainError::NoInstances`], [`super::TrainError::Uneven`]; [`super::TrainError::Unfit`] when they are not
+    /// enough for the loss; [`super::TrainError::Setting`].
+    pub fn new(encoder: &BiEncoder, instances: &[Instance], settings: &'t TrainSettings) -> Result<Self> {
+        settings.check()?;
+        let loss = settings.loss.of_width(encoder.width())?;
+        let texts = TokenizedInstances::new(encoder, instances)?;
+        let annotations = Annotations::new(instances, settings, settings.loss.row()?)?;
+        Ok(Self { texts, annotations, loss, settings })
+    }
+
+    /// The loss of the instances `batch` at `temperature`; `vectors` are theirs, in the order of
+    /// [`TokenizedInstances::sequences`].
+    ///
+    /// # Errors
+    /// [`super::TrainError::Candle`].
+    pub fn value(&self, vectors: &Tensor, batch: &[usize], temperature: f64) -> Result<Valued> {
+        let comparisons = self.comparisons(batch);
+        let outcome = self.loss.of(&Batch {
+            queries: &vectors.narrow(0, 0, batch.len())?,
+            passages: &vectors.narrow(0, batch.len(), comparisons.columns())?,
+            comparisons: &comparisons,
+            temperature,
+            teacher: &self.annotations.teacher(batch),
+            written: &self.annotations.written(batch),
+        })?;
+        let mut tallies = Tallies::new(self.annotations.names().len());
+        tallies.count(&outcome.weights, &comparisons, &self.annotations.sources(batch));
+        Ok(Valued { value: outcome.value, tallies })
+    }
+
+    fn comparisons(&self, batch: &[usize]) -> Comparisons {
+        Comparisons::new(batch.len(), self.texts.negatives, self.settings.in_batch, |query, column| {
+            self.texts.answers(batch, query, column)
+        })
+    }
+
+    /// Names of the sources, in the order of the tallies.
+    pub(super) fn sources(&self) -> &[String] {
+        self.annotations.names()
+    }
+}
