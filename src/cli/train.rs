@@ -1,26 +1,40 @@
-//! `nearmiss train`: an encoder trained on instances. Every setting is in a TOML file; the common ones are options too.
+//! `nearmiss train`: an encoder, or a cross-encoder as a judge, trained on instances. Every setting is in a TOML file; the
+//! common ones are options too.
 
 use super::commands::{beside, find_encoder};
 use crate::data::{Digest, Error, Provenance, Seed, jsonl};
 use crate::encode::{BiEncoder, CrossEncoder};
+use crate::experiment::judge::{JudgeSettings, Judgement};
 use crate::experiment::recipe::from_toml;
-use crate::experiment::{ExperimentError, Workplace, chain, training};
+use crate::experiment::{ExperimentError, Workplace, chain, judge, training};
 use crate::train::loss::TABLE;
-use crate::train::{LossSettings, TrainSettings};
+use crate::train::{LossSettings, PairLoss, TrainSettings};
 use anyhow::{Result, bail};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(super) struct Train {
     /// Training instances, as `nearmiss mix` writes them.
     #[arg(long, value_name = "FILE.jsonl")]
     pub instances: PathBuf,
-    /// Encoder folder or name to start from.
+    /// What is trained.
+    #[arg(long, value_enum, default_value_t = Task::BiEncoder)]
+    pub task: Task,
+    /// Encoder folder or name to start from; a cross-encoder may start from either kind.
     #[arg(long, value_name = "DIR")]
     pub encoder: PathBuf,
+    /// Of a cross-encoder: the collection of the instances; it is then measured on queries it was not trained on.
+    #[arg(long, value_name = "DIR", requires = "split")]
+    pub data: Option<PathBuf>,
+    /// Of a cross-encoder: the split whose queries the instances have.
+    #[arg(long, requires = "data")]
+    pub split: Option<String>,
+    /// Of a cross-encoder: what is made small.
+    #[arg(long, value_enum, default_value_t = Pairing::Binary)]
+    pub pair_loss: Pairing,
     /// Folder for the trained encoder.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -66,6 +80,20 @@ pub(super) struct Train {
     /// Share of the queries held out to look at the encoder with; the best state is kept.
     #[arg(long, value_name = "SHARE")]
     pub validation_share: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Task {
+    BiEncoder,
+    CrossEncoder,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Pairing {
+    /// Each pair is an answer or none; the number is a probability.
+    Binary,
+    /// The order of a query's passages.
+    Listwise,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -119,6 +147,12 @@ impl Train {
 pub(super) fn run(work: &Workplace<'_>, arguments: &Train) -> Result<()> {
     let settings = arguments.settings()?;
     let base = find_encoder(&arguments.encoder)?;
+    if arguments.task == Task::CrossEncoder {
+        return run_judge(work, arguments, &settings, &base);
+    }
+    if arguments.data.is_some() {
+        bail!("--data: only a cross-encoder is measured on it; for a bi-encoder see --validation-share");
+    }
     let mut provenance = Provenance::new("train", json!({"train": settings, "seed": arguments.seed}))
         .input("encoder", BiEncoder::digest(&base).map_err(ExperimentError::from)?)
         .input("instances", Digest::of_file(&arguments.instances)?);
@@ -146,6 +180,34 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Train) -> Result<()> {
     }
     for line in trained.summary.lines() {
         work.watch.note(&line);
+    }
+    Ok(())
+}
+
+/// Trains a cross-encoder, and writes it, its provenance and, measured, what it is worth.
+fn run_judge(work: &Workplace<'_>, arguments: &Train, settings: &TrainSettings, base: &Path) -> Result<()> {
+    let loss = match arguments.pair_loss {
+        Pairing::Binary => PairLoss::Binary,
+        Pairing::Listwise => PairLoss::Listwise,
+    };
+    let collection = arguments.data.as_ref().map(|data| work.collection(data)).transpose()?;
+    let how = JudgeSettings { training: settings, loss, seed: arguments.seed };
+    let held = collection.as_ref().zip(arguments.split.as_deref());
+    let trained = judge::train_judge(work, (base, &arguments.instances), how, held)?;
+    chain::publish_folder(&trained.folder, &arguments.out)?;
+    let mut provenance = Provenance::new(
+        "train",
+        json!({"task": "cross-encoder", "loss": loss, "train": settings, "seed": arguments.seed, "split": arguments.split}),
+    )
+    .input("encoder", CrossEncoder::digest(base).map_err(ExperimentError::from)?)
+    .input("instances", Digest::of_file(&arguments.instances)?);
+    provenance.counts = json!({"training": trained.summary, "judgement": trained.judgement});
+    provenance.write_beside(&arguments.out)?;
+    for line in trained.judgement.iter().flat_map(Judgement::lines) {
+        work.watch.note(&line);
+    }
+    if trained.judgement.is_none() {
+        work.watch.note("not measured: --data and --split say on what");
     }
     Ok(())
 }

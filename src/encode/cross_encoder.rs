@@ -1,20 +1,24 @@
 //! Pairs of a query and a passage to labels: the trunk over both texts at once, and a sequence classification head over
-//! the first token, read from a folder as transformers and sentence-transformers save it. For inference alone.
+//! the first token, read from a folder as transformers and sentence-transformers save it, and written back.
 
+use super::drops::Site;
 use super::family::HeadNames;
 use super::fast_bert::{FastBert, Finish, Scratch};
+use super::kernels::{Dropout, Precision};
+use super::learn::{Dropping, Learner};
 use super::packing::{PackedBatch, group_by_length};
 use super::parameters::{Parameters, WeightFile};
 use super::pooling::{Pooling, pool};
 use super::settings::{Length, read_object};
 use super::trunk::{Architecture, Computing, Kernels, Trunk, absent};
-use super::{EncodeError, Result, workers};
-use crate::data::{self, Digest, Fault, Watch};
+use super::{EncodeError, Result, folder, workers};
+use crate::data::{self, Digest, Fault, Seed, Watch};
 use crate::text::Tokenizer;
-use candle_core::{Device, Tensor};
+use crate::text::tokenizer::TokenizedPairs;
+use candle_core::{Device, Shape, Tensor};
 use serde::Serialize;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Tokens that one forward pass takes together.
 const TOKENS_PER_BATCH: usize = 512;
@@ -38,6 +42,9 @@ enum Own {
 
 /// A cross-encoder: a pair in, a number for each label out.
 pub struct CrossEncoder {
+    folder: PathBuf,
+    architecture: Architecture,
+    computing: Computing,
     tokenizer: Tokenizer,
     parameters: Parameters,
     head: HeadNames,
@@ -82,10 +89,7 @@ impl CrossEncoder {
         let head = architecture.head();
         let width = architecture.width();
         let mut wanted = architecture.weights();
-        for (name, outputs) in [(head.dense, width), (head.labels, labels.len())] {
-            wanted.push((format!("{name}.weight"), (outputs, width).into()));
-            wanted.push((format!("{name}.bias"), outputs.into()));
-        }
+        wanted.extend(head_weights(head, width, labels.len()));
         let file = WeightFile::open(&folder.join("model.safetensors"), architecture.prefix(), device)?;
         let parameters = Parameters::take(file, &wanted)?;
         let weights = |name: &str| weight(&parameters, name);
@@ -93,7 +97,83 @@ impl CrossEncoder {
             Kernels::Composed => Forward::Composed(architecture.build(Kernels::Composed, &weights)?),
             Kernels::Fused => Forward::Fast(Box::new(architecture.build_fast(computing, &weights)?)),
         };
-        Ok(Self { tokenizer, parameters, head, forward, labels, own, device: device.clone() })
+        let folder = folder.to_owned();
+        let device = device.clone();
+        Ok(Self { folder, architecture, computing, tokenizer, parameters, head, forward, labels, own, device })
+    }
+
+    /// The same cross-encoder with pairs cut to `max_length` tokens, where that is shorter than its own.
+    ///
+    /// # Errors
+    /// [`EncodeError::Data`] when the length leaves no room for text.
+    pub fn shortened(mut self, max_length: usize) -> Result<Self> {
+        let path = self.folder.join("tokenizer.json");
+        self.tokenizer = self.tokenizer.shortened(&path, max_length).map_err(data::Error::from)?;
+        Ok(self)
+    }
+
+    /// Its weights, the head's among them.
+    #[must_use]
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Where it computes.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Its trunk as training uses it: a row for the first token of each pair.
+    ///
+    /// # Errors
+    /// [`EncodeError::Precision`], [`EncodeError::ArchitecturePrecision`] when bf16 is not to be had.
+    pub fn learner(&self, precision: Precision) -> Result<Learner<'_>> {
+        let computing = Computing { precision, ..self.computing };
+        Learner::new((&self.architecture, &self.parameters), Pooling::Cls, computing, &self.device)
+    }
+
+    /// The head's numbers `(B, labels)` for rows as [`CrossEncoder::learner`] gives them, with gradients to the rows and
+    /// to the head's weights; what `dropping` says is dropped before the last layer.
+    ///
+    /// # Errors
+    /// [`EncodeError::Candle`].
+    pub fn logits(&self, rows: &Tensor, dropping: Dropping) -> Result<Tensor> {
+        let linear = |x: &Tensor, name: &str| -> Result<Tensor> {
+            let get = |kind: &str| {
+                let name = format!("{name}.{kind}");
+                self.parameters.get(&name).ok_or_else(|| absent(&name))
+            };
+            Ok(x.matmul(&get("weight")?.t()?)?.broadcast_add(get("bias")?)?)
+        };
+        let mut hidden = self.head.activation.of(&linear(rows, self.head.dense)?)?;
+        let Architecture::Bert(config) = &self.architecture;
+        if let Some(dropout) = Dropout::new(dropping.share.unwrap_or(config.hidden_dropout_prob), dropping.key) {
+            let (count, width) = hidden.dims2()?;
+            let mask = (0u32..).take(count).flat_map(|pair| {
+                let row = dropout.row([pair, Site::Head.number(), 0]);
+                (0u32..).take(width).map(move |column| row.factor(column))
+            });
+            hidden = (hidden * Tensor::from_iter(mask, &self.device)?.reshape((count, width))?)?;
+        }
+        linear(&hidden, self.head.labels)
+    }
+
+    /// Writes it as transformers and sentence-transformers read it into the existing folder `into`.
+    ///
+    /// # Errors
+    /// [`EncodeError::Data`] or [`EncodeError::Candle`] when it cannot be written.
+    pub fn save(&self, into: &Path, card: &str) -> Result<()> {
+        write_weights(&self.parameters, self.architecture.prefix(), &into.join("model.safetensors"))?;
+        folder::copy_vocabulary(&self.folder, into)?;
+        for name in ["config.json", "config_sentence_transformers.json"] {
+            let from = self.folder.join(name);
+            if from.is_file() {
+                std::fs::copy(&from, into.join(name)).map_err(data::Error::io("copy", &from))?;
+            }
+        }
+        let path = into.join("README.md");
+        Ok(std::fs::write(&path, card).map_err(data::Error::io("write", &path))?)
     }
 
     /// Digest of everything that decides a pair's numbers: weights, vocabulary and settings.
@@ -117,13 +197,21 @@ impl CrossEncoder {
         &self.labels
     }
 
+    /// Token ids of each (query, passage), as [`CrossEncoder::score`] takes them.
+    ///
+    /// # Errors
+    /// [`EncodeError::Tokenize`].
+    pub fn tokenize(&self, pairs: &[(&str, &str)]) -> Result<TokenizedPairs> {
+        Ok(self.tokenizer.encode_pairs(pairs)?)
+    }
+
     /// The numbers of each (query, passage), in the order given; the same whatever the number of threads. A pair that
     /// is too long loses tokens of the longer text first.
     ///
     /// # Errors
     /// [`EncodeError::Tokenize`], [`EncodeError::Candle`], [`EncodeError::NotFinite`], or a stop.
     pub fn score(&self, pairs: &[(&str, &str)], scale: Scale, watch: &dyn Watch) -> Result<Scored> {
-        let tokens = self.tokenizer.encode_pairs(pairs)?;
+        let tokens = self.tokenize(pairs)?;
         let lengths: Vec<usize> = tokens.ids.iter().map(Vec::len).collect();
         let groups = group_by_length(&lengths, TOKENS_PER_BATCH);
         let rows = workers::map_with(&self.device, &groups, Scratch::default, |scratch, group| -> Result<_> {
@@ -171,6 +259,65 @@ impl CrossEncoder {
             })
             .collect()
     }
+}
+
+/// True when the weights in `folder` have a head over the trunk that `folder`'s configuration describes.
+///
+/// # Errors
+/// [`EncodeError::Data`] when there is no such trunk or no file of weights.
+pub fn has_head(folder: &Path) -> Result<bool> {
+    let architecture = Architecture::read(&folder.join("config.json"))?;
+    let file = WeightFile::open(&folder.join("model.safetensors"), architecture.prefix(), &Device::Cpu)?;
+    Ok(file.has(&format!("{}.weight", architecture.head().labels)))
+}
+
+/// Writes to the folder `into` a cross-encoder of one label with the trunk of the encoder in `base` and a head of weights
+/// drawn from a normal distribution of deviation 0.02 (BERT's own initialisation); dense layers of `base` are left.
+///
+/// # Errors
+/// [`EncodeError::Data`] naming what is missing or wrong in `base`, or what cannot be written.
+pub fn fresh(base: &Path, into: &Path, seed: Seed) -> Result<()> {
+    let path = base.join("config.json");
+    let architecture = Architecture::read(&path)?;
+    let head = architecture.head();
+    let file = WeightFile::open(&base.join("model.safetensors"), architecture.prefix(), &Device::Cpu)?;
+    let trunk = Parameters::take(file, &architecture.weights())?;
+    let mut random = seed.stream("encode/cross-encoder/head");
+    let drawn = Parameters::fresh(&head_weights(head, architecture.width(), 1), &Device::Cpu, |name, count| {
+        let is_bias = name.ends_with("bias");
+        (0..count).map(|_| if is_bias { 0.0 } else { 0.02 * folder::normal(&mut random) }).collect()
+    })?;
+    let mut config = read_object(&path)?;
+    config["architectures"] = serde_json::json!([head.class]);
+    config["num_labels"] = 1.into();
+    config["id2label"] = serde_json::json!({"0": "LABEL_0"});
+    config["label2id"] = serde_json::json!({"LABEL_0": 0});
+    data::atomic::write_folder(into, |folder| {
+        write_weights(&trunk.joined(drawn, ""), architecture.prefix(), &folder.join("model.safetensors"))?;
+        folder::copy_vocabulary(base, folder)?;
+        folder::write_json(&folder.join("config.json"), &config)
+    })
+}
+
+/// Names and shapes of the head's weights.
+fn head_weights(head: HeadNames, width: usize, labels: usize) -> Vec<(String, Shape)> {
+    let layers = [(head.dense, width), (head.labels, labels)].into_iter();
+    let both = layers.flat_map(|(name, outputs)| {
+        [(format!("{name}.weight"), (outputs, width).into()), (format!("{name}.bias"), outputs.into())]
+    });
+    both.collect()
+}
+
+/// Weights under the names that transformers gives them: all but the classifier's stand under `prefix`.
+fn write_weights(parameters: &Parameters, prefix: &str, path: &Path) -> Result<()> {
+    let named: std::collections::HashMap<String, Tensor> = parameters
+        .iter()
+        .map(|(name, value)| {
+            let own = name.starts_with("classifier") || name.starts_with("pre_classifier");
+            (if own { name.to_owned() } else { format!("{prefix}{name}") }, value.detach())
+        })
+        .collect();
+    Ok(candle_core::safetensors::save(&named, path)?)
 }
 
 fn sigmoid(logit: f32) -> f32 {

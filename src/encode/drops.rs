@@ -34,6 +34,8 @@ pub enum Site {
     Attended(usize),
     /// After the product that ends the layer.
     Output(usize),
+    /// Before a cross-encoder's last product.
+    Head,
 }
 
 impl Site {
@@ -42,6 +44,7 @@ impl Site {
     pub fn number(self) -> u32 {
         let (layer, part) = match self {
             Self::Embeddings => return 0,
+            Self::Head => return u32::MAX,
             Self::Attention(layer) => (layer, 1),
             Self::Attended(layer) => (layer, 2),
             Self::Output(layer) => (layer, 3),

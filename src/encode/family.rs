@@ -51,6 +51,8 @@ pub struct HeadNames {
     pub activation: Activation,
     /// Name of the linear layer that gives the labels.
     pub labels: &'static str,
+    /// What transformers calls the whole (`architectures` in `config.json`).
+    pub class: &'static str,
 }
 
 /// A family of BERT-like encoders.
@@ -80,8 +82,12 @@ pub struct Family {
     pub head: HeadNames,
 }
 
-const CLASSIFIER: HeadNames =
-    HeadNames { dense: "classifier.dense", activation: Activation::Tanh, labels: "classifier.out_proj" };
+const CLASSIFIER: HeadNames = HeadNames {
+    dense: "classifier.dense",
+    activation: Activation::Tanh,
+    labels: "classifier.out_proj",
+    class: "RobertaForSequenceClassification",
+};
 
 /// BERT itself (Devlin et al. 2019, arXiv 1810.04805).
 pub static BERT: Family = Family {
@@ -95,7 +101,12 @@ pub static BERT: Family = Family {
     bias: Bias::Absent,
     attended: Attended::Dropped,
     layer_norm_eps: 1e-12,
-    head: HeadNames { dense: "pooler.dense", activation: Activation::Tanh, labels: "classifier" },
+    head: HeadNames {
+        dense: "pooler.dense",
+        activation: Activation::Tanh,
+        labels: "classifier",
+        class: "BertForSequenceClassification",
+    },
 };
 
 /// `RoBERTa` (Liu et al. 2019, arXiv 1907.11692).
@@ -110,7 +121,11 @@ static ROBERTA: Family = Family {
 };
 
 /// XLM-R (Conneau et al. 2020, arXiv 1911.02116).
-static XLM_ROBERTA: Family = Family { name: "xlm-roberta", ..ROBERTA };
+static XLM_ROBERTA: Family = Family {
+    name: "xlm-roberta",
+    head: HeadNames { class: "XLMRobertaForSequenceClassification", ..CLASSIFIER },
+    ..ROBERTA
+};
 
 /// `DistilBERT` (Sanh et al. 2019, arXiv 1910.01108).
 static DISTILBERT: Family = Family {
@@ -137,7 +152,12 @@ static DISTILBERT: Family = Family {
     ],
     segments: Segments::Absent,
     attended: Attended::Kept,
-    head: HeadNames { dense: "pre_classifier", activation: Activation::Relu, labels: "classifier" },
+    head: HeadNames {
+        dense: "pre_classifier",
+        activation: Activation::Relu,
+        labels: "classifier",
+        class: "DistilBertForSequenceClassification",
+    },
     ..BERT
 };
 
@@ -155,7 +175,7 @@ static MPNET: Family = Family {
     places: Places::AfterPadding,
     segments: Segments::Absent,
     bias: Bias::Buckets,
-    head: CLASSIFIER,
+    head: HeadNames { class: "MPNetForSequenceClassification", ..CLASSIFIER },
     ..BERT
 };
 

@@ -161,7 +161,7 @@ impl FreshEncoder {
 }
 
 /// A draw from the standard normal distribution (Box and Muller 1958).
-fn normal(random: &mut impl rand::Rng) -> f32 {
+pub(super) fn normal(random: &mut impl rand::Rng) -> f32 {
     let radius = (-2.0 * (1.0 - random.random::<f32>()).max(f32::MIN_POSITIVE).ln()).sqrt();
     radius * (std::f32::consts::TAU * random.random::<f32>()).cos()
 }
@@ -170,7 +170,7 @@ pub(super) fn make_folder(path: &Path) -> Result<()> {
     Ok(std::fs::create_dir_all(path).map_err(Error::io("create", path))?)
 }
 
-fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
+pub(super) fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(candle_core::Error::wrap)?;
     Ok(std::fs::write(path, text + "\n").map_err(Error::io("write", path))?)
 }

@@ -41,6 +41,12 @@ impl WeightFile {
         Ok(Self { path: path.to_owned(), tensors })
     }
 
+    /// True when there is a tensor of that name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
     fn missing(&self, name: &str) -> Fault {
         let near = self
             .tensors

@@ -7,6 +7,7 @@
 pub mod dialect;
 pub mod evaluate;
 pub mod metrics;
+pub mod probability;
 pub mod significance;
 
 pub use dialect::{Dialect, DialectError, Rules};

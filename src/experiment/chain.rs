@@ -331,19 +331,21 @@ fn publish_run(from: &Path, to: &Path) -> Result<()> {
 /// # Errors
 /// [`ExperimentError::Data`].
 pub fn publish_folder(from: &Path, to: &Path) -> Result<()> {
-    fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-        std::fs::create_dir_all(to).map_err(Error::io("create", to))?;
-        for entry in std::fs::read_dir(from).map_err(Error::io("read", from))? {
-            let path = entry.map_err(Error::io("read", from))?.path();
-            let target = to.join(path.file_name().unwrap_or_default());
-            if path.is_dir() {
-                copy(&path, &target)?;
-            } else {
-                std::fs::copy(&path, &target).map_err(Error::io("copy", &path))?;
-            }
+    atomic::write_folder(to, |folder| copy_folder(from, folder))?;
+    Ok(())
+}
+
+/// Copies a folder's files and folders into the folder `to`, which is made when it is not there.
+pub(super) fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(to).map_err(Error::io("create", to))?;
+    for entry in std::fs::read_dir(from).map_err(Error::io("read", from))? {
+        let path = entry.map_err(Error::io("read", from))?.path();
+        let target = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            copy_folder(&path, &target)?;
+        } else {
+            std::fs::copy(&path, &target).map_err(Error::io("copy", &path))?;
         }
-        Ok(())
     }
-    atomic::write_folder(to, |folder| copy(from, folder))?;
     Ok(())
 }

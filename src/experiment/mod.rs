@@ -2,6 +2,7 @@
 
 pub mod chain;
 pub mod generate;
+pub mod judge;
 pub mod mining;
 pub mod recipe;
 pub mod scoring;

@@ -17,6 +17,21 @@ pub fn members(instances: usize, batch_size: usize, step: usize, seed: Seed) -> 
     order[start..(start + batch_size).min(instances)].to_vec()
 }
 
+/// The number of negatives that every instance has.
+///
+/// # Errors
+/// [`TrainError::NoInstances`]; [`TrainError::Uneven`] when instances differ in it.
+pub(super) fn even(instances: &[Instance]) -> Result<usize> {
+    let negatives = instances.first().ok_or(TrainError::NoInstances)?.negatives.len();
+    match instances.iter().find(|instance| instance.negatives.len() != negatives) {
+        None => Ok(negatives),
+        Some(other) => {
+            let query = other.query_id.to_string();
+            Err(TrainError::Uneven { query, expected: negatives, found: other.negatives.len() })
+        }
+    }
+}
+
 /// Token ids of all texts of the instances, each distinct text once.
 pub struct TokenizedInstances {
     /// H, the number of negatives of every instance.
@@ -40,11 +55,7 @@ impl TokenizedInstances {
     /// # Errors
     /// [`TrainError::NoInstances`]; [`TrainError::Uneven`] when instances differ in their number of negatives.
     pub fn new(encoder: &BiEncoder, instances: &[Instance]) -> Result<Self> {
-        let negatives = instances.first().ok_or(TrainError::NoInstances)?.negatives.len();
-        if let Some(other) = instances.iter().find(|instance| instance.negatives.len() != negatives) {
-            let query = other.query_id.to_string();
-            return Err(TrainError::Uneven { query, expected: negatives, found: other.negatives.len() });
-        }
+        let negatives = even(instances)?;
         let mut queries = Distinct::default();
         let mut passages = Distinct::default();
         let mut answers: HashMap<QueryId, HashSet<Passage>> = HashMap::new();

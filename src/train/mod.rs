@@ -8,6 +8,7 @@ mod contrast;
 pub mod loss;
 pub mod material;
 pub mod optimiser;
+mod pairs;
 mod passing;
 mod schedule;
 pub mod settings;
@@ -18,6 +19,7 @@ pub mod validation;
 pub use contrast::Contrast;
 pub use loss::LossSettings;
 pub use material::Material;
+pub use pairs::{PairLoss, Pairs};
 pub use schedule::Curve;
 pub use settings::{InBatch, InvalidSetting, TrainSettings};
 pub use statistics::RunStatistics;
@@ -56,6 +58,11 @@ pub enum TrainError {
         /// Negatives of this one.
         found: usize,
     },
+    /// A cross-encoder of the wrong kind.
+    #[error(
+        "a cross-encoder with {0} labels; expected one label\n  hint: begin with an encoder that has no head, or with a cross-encoder of one label"
+    )]
+    Labels(usize),
     /// Part of the encoder would not be trained.
     #[error("{} of {of} variables received no finite gradient in the first step: {}", without.len(), without.join(", "))]
     Gradient {
