@@ -3,22 +3,22 @@
 //! `[query, positive, negative, ..]`, settings those of training ([`TrainSettings`]).
 //!
 //! Each line on stdin is one command, each is answered by one JSON object: `step` takes the next batch (from the first
-//! again after the last), `gradients FILE` writes the gradients of the first batch as safetensors and changes nothing,
+//! again after the last), `order SEED` says which instances each step of a run over all of them would take, `gradients FILE` writes the gradients of the first batch as safetensors and changes nothing,
 //! `weights FILE` writes the weights. Threads: `RAYON_NUM_THREADS`.
 
 use candle_core::Tensor;
 use nearmiss::data::{DocId, Instance, Passage, QueryId, Seed, TrainingPassage};
 use nearmiss::encode::device::{self, DeviceChoice};
 use nearmiss::encode::{BiEncoder, Gradients};
-use nearmiss::train::material::Material;
+use nearmiss::train::batches::members;
 use nearmiss::train::optimiser::{AdamW, Step, clipping};
-use nearmiss::train::trainer::Turn;
-use nearmiss::train::{TrainSettings, Trainer};
+use nearmiss::train::trainer::{Pupil, Turn};
+use nearmiss::train::{Contrast, TrainSettings};
 use serde_json::json;
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 /// As in the program: pages that are kept are not cleared again.
@@ -59,10 +59,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             instances.push(instance(instances.len(), texts)?);
         }
     }
-    let material = Material::new(&encoder, &instances, &settings)?;
+    let mut pupil = Contrast::new(&encoder, &instances, &settings, Seed(1))?;
     let turn = |members, number| Turn { members, number, temperature: settings.temperature };
-    let trainer = Trainer { settings: &settings, seed: Seed(1), checkpoint: PathBuf::new() };
-    let mut learner = encoder.learner(settings.precision)?;
     let mut gradients = Gradients::new(encoder.parameters(), &device);
     let mut optimiser = AdamW::new(encoder.parameters(), &device)?;
     let mut out = std::io::stdout().lock();
@@ -74,8 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ("step", "") => {
                 gradients.clear();
                 let batch = &places[steps % places.len()];
-                let loss =
-                    trainer.gradients((&encoder, &mut learner), &material, turn(batch, steps), &mut gradients)?.loss;
+                let loss = pupil.learn(turn(batch, steps), &mut gradients)?.loss;
                 let back = begun.elapsed().as_secs_f64();
                 let norm = gradients.norms()?.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
                 let step = Step {
@@ -85,13 +82,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 };
                 optimiser.step(encoder.parameters(), &gradients, step)?;
                 steps += 1;
-                let tokens: usize = material.texts.sequences(batch).iter().map(|ids| ids.len()).sum();
+                let tokens = pupil.tokens(batch);
                 json!({"loss": loss, "norm": norm, "tokens": tokens, "gradients": back})
             }
             ("gradients", file) => {
                 gradients.clear();
-                let loss =
-                    trainer.gradients((&encoder, &mut learner), &material, turn(&places[0], 0), &mut gradients)?.loss;
+                let loss = pupil.learn(turn(&places[0], 0), &mut gradients)?.loss;
                 let Gradients::Host(values) = &gradients else { return Err("gradients on the CPU are values".into()) };
                 let named = encoder.parameters().iter().zip(values);
                 let tensors: HashMap<String, Tensor> = named
@@ -101,6 +97,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                     .collect::<candle_core::Result<_>>()?;
                 candle_core::safetensors::save(&tensors, file)?;
                 json!({"loss": loss})
+            }
+            ("order", seed) => {
+                let (seed, size) = (Seed(seed.parse()?), settings.batch_size);
+                let steps = 0..instances.len().div_ceil(size) * settings.epochs;
+                let order: Vec<Vec<usize>> = steps.map(|step| members(instances.len(), size, step, seed)).collect();
+                json!({"order": order})
             }
             ("weights", file) => {
                 encoder.parameters().write(Path::new(file))?;

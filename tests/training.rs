@@ -204,9 +204,9 @@ fn frozen_layers_stay_as_they_are_and_the_others_move() -> Result<(), Box<dyn Er
 }
 
 /// A look that gives the numbers of a list, one after the other.
-fn looks(values: &[f64]) -> impl Fn(&BiEncoder) -> nearmiss::train::Result<f64> {
+fn looks(values: &[f64]) -> impl Fn() -> nearmiss::train::Result<f64> {
     let (values, taken) = (values.to_vec(), Cell::new(0));
-    move |_: &BiEncoder| {
+    move || {
         taken.set(taken.get() + 1);
         Ok(values[taken.get() - 1])
     }

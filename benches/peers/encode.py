@@ -161,11 +161,13 @@ class Competitor:
         self.seconds = []
         self.processor = []
 
-    def measure(self):
+    def measure(self, command="encode"):
         """One timed run: seconds on the clock, and seconds that its threads ran."""
         before = self.processor_seconds()
-        self.seconds.append(self.tell("encode")["seconds"])
+        answer = self.tell(command)
+        self.seconds.append(answer["seconds"])
         self.processor.append(self.processor_seconds() - before)
+        return answer
 
     def processor_seconds(self):
         with open(f"/proc/{self.process.pid}/stat", encoding="utf-8") as line:

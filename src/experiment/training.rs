@@ -59,7 +59,7 @@ pub fn train(
         };
         let trainer = Trainer { settings, seed, checkpoint: checkpoint.clone() };
         let looks = HeldOut::new(&all, &held, settings);
-        let value = |encoder: &BiEncoder| looks.value(encoder, work.watch).map_err(wrapped);
+        let value = || looks.value(&encoder, work.watch).map_err(wrapped);
         let better = if settings.validation == Measure::Loss { Better::Lower } else { Better::Higher };
         let validation = Validation { measure: looks.measure(), better, value: &value };
         let validation = (!held.is_empty()).then_some(&validation);

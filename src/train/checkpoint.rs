@@ -6,8 +6,8 @@ use super::trainer::StepRecord;
 use super::validation::Check;
 use super::{Result, TrainError};
 use crate::data::{Error, Fault, atomic, jsonl};
-use crate::encode::BiEncoder;
-use candle_core::Tensor;
+use crate::encode::parameters::Parameters;
+use candle_core::{Device, Tensor};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -25,15 +25,15 @@ pub(super) struct Position {
 
 impl Position {
     /// Before the first step.
-    pub(super) fn start(encoder: &BiEncoder) -> Result<Self> {
-        let optimiser = AdamW::new(encoder.parameters(), encoder.device())?;
+    pub(super) fn start(parameters: &Parameters, device: &Device) -> Result<Self> {
+        let optimiser = AdamW::new(parameters, device)?;
         Ok(Self { optimiser, steps: Vec::new(), checks: Vec::new(), best: None })
     }
 
-    pub(super) fn save(&self, place: &Path, encoder: &BiEncoder) -> Result<()> {
-        let moments = self.optimiser.moments(encoder.parameters())?;
+    pub(super) fn save(&self, place: &Path, parameters: &Parameters) -> Result<()> {
+        let moments = self.optimiser.moments(parameters)?;
         atomic::write_folder(place, |folder| {
-            encoder.parameters().write(&folder.join("weights.safetensors"))?;
+            parameters.write(&folder.join("weights.safetensors"))?;
             candle_core::safetensors::save(&moments, folder.join("moments.safetensors"))?;
             if let Some(best) = &self.best {
                 candle_core::safetensors::save(best, folder.join("best.safetensors"))?;
@@ -44,32 +44,32 @@ impl Position {
         })
     }
 
-    /// The state in `place`, its weights put into `encoder`; nothing when there is none.
-    pub(super) fn load(place: &Path, encoder: &BiEncoder) -> Result<Option<Self>> {
+    /// The state in `place`, its weights put into `parameters`; nothing when there is none.
+    pub(super) fn load(place: &Path, parameters: &Parameters, device: &Device) -> Result<Option<Self>> {
         if !place.is_dir() {
             return Ok(None);
         }
         let steps: Vec<StepRecord> = jsonl::read(&place.join("steps.jsonl"))?;
         let checks: Vec<Check> = jsonl::read(&place.join("checks.jsonl"))?;
-        let weights = candle_core::safetensors::load(place.join("weights.safetensors"), encoder.device())?;
-        let moments = candle_core::safetensors::load(place.join("moments.safetensors"), encoder.device())?;
+        let weights = candle_core::safetensors::load(place.join("weights.safetensors"), device)?;
+        let moments = candle_core::safetensors::load(place.join("moments.safetensors"), device)?;
         let kept = place.join("best.safetensors");
-        let best = kept.is_file().then(|| candle_core::safetensors::load(&kept, encoder.device())).transpose()?;
-        put(encoder, &weights, place)?;
-        let optimiser = AdamW::restored(encoder.parameters(), moments, steps.len()).ok_or_else(|| broken(place))?;
+        let best = kept.is_file().then(|| candle_core::safetensors::load(&kept, device)).transpose()?;
+        put(parameters, &weights, place)?;
+        let optimiser = AdamW::restored(parameters, moments, steps.len()).ok_or_else(|| broken(place))?;
         Ok(Some(Self { optimiser, steps, checks, best }))
     }
 }
 
-/// The weights of `encoder` as they are now, in memory of their own.
-pub(super) fn weights(encoder: &BiEncoder) -> Result<Weights> {
-    encoder.parameters().iter().map(|(name, weight)| Ok((name.to_owned(), weight.detach().copy()?))).collect()
+/// The weights as they are now, in memory of their own.
+pub(super) fn weights(parameters: &Parameters) -> Result<Weights> {
+    parameters.iter().map(|(name, weight)| Ok((name.to_owned(), weight.detach().copy()?))).collect()
 }
 
-/// Gives `encoder` the weights, which came from `place`.
-pub(super) fn put(encoder: &BiEncoder, weights: &Weights, place: &Path) -> Result<()> {
-    for (name, _) in encoder.parameters().iter() {
-        encoder.parameters().set(name, weights.get(name).ok_or_else(|| broken(place))?)?;
+/// Gives `parameters` the weights, which came from `place`.
+pub(super) fn put(parameters: &Parameters, weights: &Weights, place: &Path) -> Result<()> {
+    for (name, _) in parameters.iter() {
+        parameters.set(name, weights.get(name).ok_or_else(|| broken(place))?)?;
     }
     Ok(())
 }

@@ -4,15 +4,18 @@ mod annotations;
 pub mod batches;
 pub mod card;
 mod checkpoint;
+mod contrast;
 pub mod loss;
 pub mod material;
 pub mod optimiser;
+mod passing;
 mod schedule;
 pub mod settings;
 pub mod statistics;
 pub mod trainer;
 pub mod validation;
 
+pub use contrast::Contrast;
 pub use loss::LossSettings;
 pub use material::Material;
 pub use schedule::Curve;

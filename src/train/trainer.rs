@@ -1,20 +1,16 @@
-//! The training loop: batches, loss, gradients, clipping, step, checkpoint.
-//!
-//! The trunk gives a row for each text of a batch; from them on candle's backward finds the slopes along the rows, and
-//! [`Learner`] carries those back to the weights. A batch whose activations would not fit the memory given goes through
-//! the trunk in parts, forward twice: the same gradient ([`Learner`] says why).
+//! The training loop, whatever is trained: batches, gradients, clipping, step, looks, checkpoint.
 
 use super::checkpoint::{self, Position};
-use super::material::Material;
+use super::contrast::Contrast;
 use super::optimiser::{Step, clipping};
 use super::settings::TrainSettings;
 use super::statistics::{SourceWeight, Tallies};
 use super::validation::{Check, Curve, Validation};
 use super::{Result, TrainError, batches};
 use crate::data::{Instance, Seed, Watch};
-use crate::encode::{self, BiEncoder, Dropping, Gradients, Learner, Mode, Sequence};
-use candle_core::{Tensor, Var};
-use rand::Rng;
+use crate::encode::parameters::Parameters;
+use crate::encode::{BiEncoder, Gradients};
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -79,11 +75,33 @@ pub struct Learned {
     pub tallies: Tallies,
 }
 
-/// The encoder while it is trained.
-struct Pupil<'e> {
-    encoder: &'e BiEncoder,
-    learner: Learner<'e>,
-    gradients: Gradients,
+/// What is trained: weights, and how instances become gradients of them.
+pub trait Pupil {
+    /// Its weights.
+    fn parameters(&self) -> &Parameters;
+
+    /// Where it computes.
+    fn device(&self) -> &Device;
+
+    /// Number of instances.
+    fn instances(&self) -> usize;
+
+    /// Names of the negatives' sources, in the order of the tallies.
+    fn sources(&self) -> &[String];
+
+    /// Texts cut to the maximal length, each counted once.
+    fn truncated(&self) -> usize;
+
+    /// What a batch gives; its gradients are added to `gradients`.
+    ///
+    /// # Errors
+    /// [`TrainError::Encode`], [`TrainError::Candle`]; [`TrainError::Detached`] when the loss does not depend on the rows.
+    fn learn(&mut self, turn: Turn<'_>, gradients: &mut Gradients) -> Result<Learned>;
+}
+
+/// What is the same in all steps of a run.
+struct Frame {
+    total: usize,
     /// For each variable, whether it stays as it is.
     frozen: Vec<bool>,
 }
@@ -97,13 +115,10 @@ impl Trainer<'_> {
         self.train_validated(encoder, instances, None, watch)
     }
 
-    /// Trains the weights of `encoder` in place. A checkpoint left by an interrupted run of the same settings is
-    /// taken up; the result is bit for bit that of an uninterrupted run. With a validation, the un-tuned encoder is
-    /// looked at first, and at the end it has the weights of the best look after training began.
+    /// Trains the weights of `encoder` in place, contrastively.
     ///
     /// # Errors
-    /// As [`Material::new`]; [`TrainError::Gradient`] when after the first backward a variable has no finite gradient;
-    /// [`TrainError::NotFinite`] when the loss or gradient stops being a number; those of the validation.
+    /// As [`Material::new`] and [`Trainer::teach`].
     pub fn train_validated(
         &self,
         encoder: &BiEncoder,
@@ -111,47 +126,62 @@ impl Trainer<'_> {
         validation: Option<&Validation<'_>>,
         watch: &dyn Watch,
     ) -> Result<Trained> {
-        let material = Material::new(encoder, instances, self.settings)?;
-        let total = self.steps(instances.len());
-        let mut position = match Position::load(&self.checkpoint, encoder)? {
+        self.teach(&mut Contrast::new(encoder, instances, self.settings, self.seed)?, validation, watch)
+    }
+
+    /// Trains the weights of `pupil` in place. A checkpoint left by an interrupted run of the same settings is
+    /// taken up; the result is bit for bit that of an uninterrupted run. With a validation, the un-tuned state is
+    /// looked at first, and at the end the weights are those of the best look after training began.
+    ///
+    /// # Errors
+    /// [`TrainError::Gradient`] when after the first backward a variable has no finite gradient;
+    /// [`TrainError::NotFinite`] when the loss or gradient stops being a number; those of the validation.
+    pub fn teach(
+        &self,
+        pupil: &mut dyn Pupil,
+        validation: Option<&Validation<'_>>,
+        watch: &dyn Watch,
+    ) -> Result<Trained> {
+        let instances = pupil.instances();
+        let frame = Frame { total: self.steps(instances), frozen: self.frozen(pupil.parameters())? };
+        let total = frame.total;
+        let mut position = match Position::load(&self.checkpoint, pupil.parameters(), pupil.device())? {
             Some(position) => {
                 watch.note(&format!("going on after step {} of {total}", position.steps.len()));
                 position
             }
-            None => Position::start(encoder)?,
+            None => Position::start(pupil.parameters(), pupil.device())?,
         };
-        let frozen = self.frozen(encoder)?;
-        position.optimiser.freeze(&frozen);
-        let gradients = Gradients::new(encoder.parameters(), encoder.device());
-        let mut pupil = Pupil { encoder, learner: encoder.learner(self.settings.precision)?, gradients, frozen };
+        position.optimiser.freeze(&frame.frozen);
+        let mut gradients = Gradients::new(pupil.parameters(), pupil.device());
         if position.checks.is_empty() {
-            look(encoder, &mut position, validation, watch)?;
+            look(pupil.parameters(), &mut position, validation, watch)?;
         }
         watch.begin("train", total as u64, "steps");
         watch.advance(position.steps.len() as u64);
         while position.steps.len() < total && !self.exhausted(&position, validation) {
             if watch.stopped() {
-                position.save(&self.checkpoint, encoder)?;
+                position.save(&self.checkpoint, pupil.parameters())?;
                 watch.check()?;
             }
-            let record = self.step(&mut pupil, &material, &mut position, total)?;
+            let record = self.step(pupil, &mut gradients, &mut position, &frame)?;
             let done = record.step;
             position.steps.push(record);
-            if self.is_due(done, instances.len()) || done == total {
-                look(encoder, &mut position, validation, watch)?;
+            if self.is_due(done, instances) || done == total {
+                look(pupil.parameters(), &mut position, validation, watch)?;
             }
             if done.is_multiple_of(self.settings.checkpoint_every) && done < total {
-                position.save(&self.checkpoint, encoder)?;
+                position.save(&self.checkpoint, pupil.parameters())?;
             }
             watch.advance(1);
         }
         watch.end();
         let Position { steps, checks, best, .. } = position;
         if let Some(best) = best {
-            checkpoint::put(encoder, &best, &self.checkpoint)?;
+            checkpoint::put(pupil.parameters(), &best, &self.checkpoint)?;
         }
         let curve = validation.map(|validation| validation.curve(checks));
-        Ok(Trained { steps, planned: total, truncated: material.texts.truncated, curve })
+        Ok(Trained { steps, planned: total, truncated: pupil.truncated(), curve })
     }
 
     fn per_epoch(&self, instances: usize) -> usize {
@@ -180,8 +210,8 @@ impl Trainer<'_> {
     }
 
     /// For each variable, whether it is below the layers that are trained.
-    fn frozen(&self, encoder: &BiEncoder) -> Result<Vec<bool>> {
-        let frozen: Vec<bool> = encoder.parameters().iter().map(|(name, _)| self.settings.freezes(name)).collect();
+    fn frozen(&self, parameters: &Parameters) -> Result<Vec<bool>> {
+        let frozen: Vec<bool> = parameters.iter().map(|(name, _)| self.settings.freezes(name)).collect();
         let found = format!("{:?}, which leaves nothing to train", self.settings.freeze_layers);
         if frozen.iter().all(|&frozen| frozen) {
             return Err(super::InvalidSetting::new("freeze_layers", "fewer than the layers", found).into());
@@ -192,43 +222,40 @@ impl Trainer<'_> {
     /// Takes the next step.
     fn step(
         &self,
-        pupil: &mut Pupil<'_>,
-        material: &Material<'_>,
+        pupil: &mut dyn Pupil,
+        gradients: &mut Gradients,
         position: &mut Position,
-        total: usize,
+        frame: &Frame,
     ) -> Result<StepRecord> {
-        let step = position.steps.len();
-        let instances = material.texts.len();
+        let (step, instances) = (position.steps.len(), pupil.instances());
         let numbers = self.batches_of(step, instances);
-        let temperature = self.settings.temperature_at(step, total);
+        let temperature = self.settings.temperature_at(step, frame.total);
         let share = 1.0 / numbers.len() as f64;
-        pupil.gradients.clear();
-        let mut tallies = Tallies::new(material.sources().len());
+        gradients.clear();
+        let mut tallies = Tallies::new(pupil.sources().len());
         let mut sum = 0.0;
         for number in numbers {
             let members = batches::members(instances, self.settings.batch_size, number, self.seed);
-            let turn = Turn { members: &members, number, temperature };
-            let learned = self.gradients((pupil.encoder, &mut pupil.learner), material, turn, &mut pupil.gradients)?;
+            let learned = pupil.learn(Turn { members: &members, number, temperature }, gradients)?;
             tallies.add(&learned.tallies);
             sum += f64::from(learned.loss) * share;
         }
-        let norms = pupil.gradients.norms()?;
+        let norms = gradients.norms()?;
         if step == 0 {
-            check_gradients(pupil.encoder, &norms)?;
+            check_gradients(pupil.parameters(), &norms)?;
         }
-        let trained = norms.iter().zip(&pupil.frozen).filter(|(_, frozen)| !**frozen);
+        let trained = norms.iter().zip(&frame.frozen).filter(|(_, frozen)| !**frozen);
         let gradient_norm = trained.map(|(norm, _)| norm * norm).sum::<f64>().sqrt() * share;
         #[expect(clippy::cast_possible_truncation, reason = "the loss is an f32")]
         let loss = sum as f32;
         if !loss.is_finite() || !gradient_norm.is_finite() {
             return Err(TrainError::NotFinite { step: step + 1, loss, gradient_norm });
         }
-        let learning_rate = self.settings.learning_rate_at(step, total);
+        let learning_rate = self.settings.learning_rate_at(step, frame.total);
         let factor = clipping(gradient_norm, self.settings.max_gradient_norm) * share;
         let weight_decay = self.settings.weight_decay;
-        let next = Step { learning_rate, weight_decay, factor };
-        position.optimiser.step(pupil.encoder.parameters(), &pupil.gradients, next)?;
-        let sources = tallies.by_name(material.sources());
+        position.optimiser.step(pupil.parameters(), gradients, Step { learning_rate, weight_decay, factor })?;
+        let sources = tallies.by_name(pupil.sources());
         Ok(StepRecord { step: step + 1, loss, gradient_norm, learning_rate, temperature, sources })
     }
 
@@ -239,86 +266,32 @@ impl Trainer<'_> {
                 && validation.curve(position.checks.clone()).since_best() >= self.settings.patience
         })
     }
-
-    /// Loss of a batch; its gradients are added to `gradients`.
-    ///
-    /// # Errors
-    /// [`TrainError::Encode`], [`TrainError::Candle`]; [`TrainError::Detached`] when the loss does not depend on the rows.
-    pub fn gradients(
-        &self,
-        (encoder, learner): (&BiEncoder, &mut Learner<'_>),
-        material: &Material<'_>,
-        turn: Turn<'_>,
-        gradients: &mut Gradients,
-    ) -> Result<Learned> {
-        let sequences: Vec<Sequence<'_>> =
-            material.texts.sequences(turn.members).into_iter().map(|ids| Sequence { ids, sides: None }).collect();
-        let key = self.seed.stream(&format!("train/dropout/step {}", turn.number)).next_u64();
-        let dropping = Some(Dropping { share: self.settings.dropout, key });
-        let parts = learner.parts(&sequences, self.settings.activation_memory << 20);
-        let (rows, recording) = if let [all] = &parts[..] {
-            let (rows, recording) = learner.record(&sequences, all, dropping)?;
-            (rows, Some(recording))
-        } else {
-            let rows: encode::Result<Vec<Tensor>> =
-                parts.iter().map(|part| learner.rows(&sequences, part, dropping)).collect();
-            (Tensor::cat(&rows?, 0)?, None)
-        };
-        // In the order of the parts; `found_at` says where a sequence's row stands.
-        let mut found_at = vec![0u32; sequences.len()];
-        for (row, &place) in (0..).zip(parts.iter().flatten()) {
-            found_at[place] = row;
-        }
-        let found_at = Tensor::new(found_at, encoder.device())?;
-        let rows = Var::from_tensor(&rows)?;
-        let vectors = encoder.finish(rows.as_tensor().index_select(&found_at, 0)?, Mode::Training)?;
-        let valued = material.value(&vectors, turn.members, turn.temperature)?;
-        let learned = Learned { loss: valued.value.to_scalar()?, tallies: valued.tallies };
-        let store = valued.value.backward()?;
-        for (index, (_, variable)) in encoder.parameters().iter().enumerate() {
-            if let Some(gradient) = store.get(variable) {
-                gradients.add(index, gradient)?;
-            }
-        }
-        let slopes = store.get(rows.as_tensor()).ok_or(TrainError::Detached)?.detach();
-        if let Some(recording) = recording {
-            learner.carry_back(recording, &slopes, gradients)?;
-            return Ok(learned);
-        }
-        let mut start = 0;
-        for part in parts {
-            let (_, recording) = learner.record(&sequences, &part, dropping)?;
-            learner.carry_back(recording, &slopes.narrow(0, start, part.len())?, gradients)?;
-            start += part.len();
-        }
-        Ok(learned)
-    }
 }
 
-/// Measures the encoder as it is now, and keeps its weights when they are the best so far.
+/// Measures the state as it is now, and keeps the weights when they are the best so far.
 fn look(
-    encoder: &BiEncoder,
+    parameters: &Parameters,
     position: &mut Position,
     validation: Option<&Validation<'_>>,
     watch: &dyn Watch,
 ) -> Result<()> {
     let Some(validation) = validation else { return Ok(()) };
-    let check = Check { step: position.steps.len(), value: (validation.value)(encoder)? };
+    let check = Check { step: position.steps.len(), value: (validation.value)()? };
     if !check.value.is_finite() {
         return Err(TrainError::Look { step: check.step, measure: validation.measure.clone(), value: check.value });
     }
     position.checks.push(check);
     watch.note(&format!("after step {}: {} {:.4}", check.step, validation.measure, check.value));
     if check.step > 0 && validation.curve(position.checks.clone()).best() == Some(check) {
-        position.best = Some(checkpoint::weights(encoder)?);
+        position.best = Some(checkpoint::weights(parameters)?);
     }
     Ok(())
 }
 
 /// A variable that no gradient reaches would silently never be trained. A bias may have none: that of the keys, which
 /// softmax takes away again.
-fn check_gradients(encoder: &BiEncoder, norms: &[f64]) -> Result<()> {
-    let names = encoder.parameters().iter().map(|(name, _)| name);
+fn check_gradients(parameters: &Parameters, norms: &[f64]) -> Result<()> {
+    let names = parameters.iter().map(|(name, _)| name);
     let without: Vec<String> = names
         .zip(norms)
         .filter(|(name, norm)| !norm.is_finite() || (**norm == 0.0 && !name.ends_with("bias")))

@@ -20,14 +20,14 @@ pub enum Better {
     Lower,
 }
 
-/// A measure of the encoder as it is now.
+/// A measure of what is trained, as it is now.
 pub struct Validation<'v> {
     /// What it is, over what: "nDCG@10 of 81 queries over 1,023 passages".
     pub measure: String,
     /// Which values are good.
     pub better: Better,
-    /// The value; it must not change the encoder.
-    pub value: &'v dyn Fn(&BiEncoder) -> Result<f64>,
+    /// The value of what is trained as it is now; it must not change it.
+    pub value: &'v dyn Fn() -> Result<f64>,
 }
 
 /// One look at the encoder.

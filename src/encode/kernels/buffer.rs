@@ -22,7 +22,10 @@ impl Buffer {
     /// Room for `count` values, whatever they are: zeros, or what was there before.
     pub fn room(&mut self, count: usize) -> &mut [f32] {
         if self.lines.len() * 16 < count {
-            self.lines.resize(count.div_ceil(16), Line([0.0; 16]));
+            // Nothing is copied, and the next use that needs a little more finds it.
+            let more = if self.lines.is_empty() { count } else { count + count / 8 };
+            self.lines = Vec::new();
+            self.lines = vec![Line([0.0; 16]); more.div_ceil(16)];
         }
         self.count = count;
         self.values_mut()

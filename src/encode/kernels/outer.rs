@@ -6,9 +6,9 @@ use super::product::{Rows, steps};
 use super::tile::Operands;
 use super::{Buffer, Instructions, Precision, run};
 
-/// Tokens that are summed before the sums are put down: a panel of the right side then stays in the first cache.
-const TOKENS: usize = 128;
-/// Columns of the right side that are packed together: with the left side they stay in the second cache.
+/// Tokens that are summed before the sums are put down; more would not stay in the second cache.
+const TOKENS: usize = 512;
+/// Columns of the right side that are packed together, for the same reason.
 const COLUMNS: usize = 384;
 
 /// Room for both sides of a product in another form.

@@ -8,8 +8,9 @@ use super::tape::{Group, Scratch, Widths, rows};
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Values of a weight whose sums are made together; they stay in the second cache.
-const BLOCK: usize = 384 * 384;
+/// Rows and columns of the block of a weight whose sums are made together, in one piece of memory: they stay in the
+/// second cache, and packing what is multiplied costs little beside the products.
+const BLOCK: usize = 384;
 
 /// A product of a layer.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +58,7 @@ struct Taken {
 
 /// A piece of work that nothing else depends on.
 enum Task<'g> {
-    Weight { part: Part, outputs: Range<usize>, sums: &'g mut [f32] },
+    Weight { part: Part, outputs: Range<usize>, inputs: Range<usize>, rows: Vec<&'g mut [f32]> },
     Bias { part: Part, sums: &'g mut [f32] },
 }
 
@@ -82,20 +83,30 @@ pub(super) fn of_layer(
     let mut tasks = Vec::new();
     for Taken { part, weight: (_, weight), bias: (_, bias) } in &mut taken {
         let inputs = weight.len() / bias.len();
-        let outputs = (BLOCK / inputs).clamp(1, bias.len());
-        for (block, sums) in weight.chunks_mut(outputs * inputs).enumerate() {
-            let first = block * outputs;
-            tasks.push(Task::Weight { part: *part, outputs: first..first + sums.len() / inputs, sums });
+        let mut rows = weight.chunks_mut(inputs);
+        for first in (0..bias.len()).step_by(BLOCK) {
+            let outputs = first..bias.len().min(first + BLOCK);
+            let mut blocks: Vec<Vec<&mut [f32]>> = (0..inputs.div_ceil(BLOCK)).map(|_| Vec::new()).collect();
+            for row in rows.by_ref().take(outputs.len()) {
+                row.chunks_mut(BLOCK).zip(&mut blocks).for_each(|(piece, block)| block.push(piece));
+            }
+            for (number, rows) in blocks.into_iter().enumerate() {
+                let inputs = number * BLOCK..inputs.min((number + 1) * BLOCK);
+                tasks.push(Task::Weight { part: *part, outputs: outputs.clone(), inputs, rows });
+            }
         }
         tasks.push(Task::Bias { part: *part, sums: bias });
     }
     workers::each(tasks, scratch, |scratch, task| match task {
-        Task::Weight { part, outputs, sums } => {
+        Task::Weight { part, outputs, inputs, mut rows } => {
+            let by = (fast.instructions, fast.precision);
+            let sums = scratch.sums.room(outputs.len() * inputs.len());
+            sums.chunks_exact_mut(inputs.len()).zip(&rows).for_each(|(sums, row)| sums.copy_from_slice(row));
             for group in groups {
                 let (x, g) = part.sides(group, number, widths);
-                let by = (fast.instructions, fast.precision);
-                add_outer(by, g.columns(outputs.clone()), x, sums, &mut scratch.outer);
+                add_outer(by, g.columns(outputs.clone()), x.columns(inputs.clone()), sums, &mut scratch.outer);
             }
+            sums.chunks_exact(inputs.len()).zip(&mut rows).for_each(|(sums, row)| row.copy_from_slice(sums));
         }
         Task::Bias { part, sums } => {
             for group in groups {

@@ -104,6 +104,7 @@ pub(super) struct Scratch {
     pub(super) attention: AttentionScratch,
     pub(super) attention_slopes: AttentionSlopesScratch,
     pub(super) outer: OuterScratch,
+    pub(super) sums: Buffer,
 }
 
 impl Group {

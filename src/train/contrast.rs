@@ -1,0 +1,86 @@
+//! A bi-encoder that is trained contrastively: instances to texts, texts to vectors, vectors to one of the losses.
+
+use super::Result;
+use super::material::Material;
+use super::passing::{dropping, learn};
+use super::settings::TrainSettings;
+use super::statistics::Tallies;
+use super::trainer::{Learned, Pupil, Turn};
+use crate::data::{Instance, Seed};
+use crate::encode::parameters::Parameters;
+use crate::encode::{BiEncoder, Gradients, Learner, Mode, Sequence};
+use candle_core::Device;
+
+/// A bi-encoder with what it is trained on.
+pub struct Contrast<'c> {
+    encoder: &'c BiEncoder,
+    settings: &'c TrainSettings,
+    seed: Seed,
+    learner: Learner<'c>,
+    material: Material<'c>,
+}
+
+impl<'c> Contrast<'c> {
+    /// `encoder` with `instances`; `seed` decides what is dropped.
+    ///
+    /// # Errors
+    /// As [`Material::new`].
+    pub fn new(
+        encoder: &'c BiEncoder,
+        instances: &[Instance],
+        settings: &'c TrainSettings,
+        seed: Seed,
+    ) -> Result<Self> {
+        let material = Material::new(encoder, instances, settings)?;
+        Ok(Self { encoder, settings, seed, learner: encoder.learner(settings.precision)?, material })
+    }
+
+    /// Tokens of all texts of a batch.
+    #[must_use]
+    pub fn tokens(&self, members: &[usize]) -> usize {
+        self.material.texts.sequences(members).iter().map(|ids| ids.len()).sum()
+    }
+}
+
+impl Pupil for Contrast<'_> {
+    fn parameters(&self) -> &Parameters {
+        self.encoder.parameters()
+    }
+
+    fn device(&self) -> &Device {
+        self.encoder.device()
+    }
+
+    fn instances(&self) -> usize {
+        self.material.texts.len()
+    }
+
+    fn sources(&self) -> &[String] {
+        self.material.sources()
+    }
+
+    fn truncated(&self) -> usize {
+        self.material.texts.truncated
+    }
+
+    fn learn(&mut self, turn: Turn<'_>, gradients: &mut Gradients) -> Result<Learned> {
+        let Self { encoder, settings, seed, learner, material } = self;
+        let sequences: Vec<Sequence<'_>> =
+            material.texts.sequences(turn.members).into_iter().map(|ids| Sequence { ids, sides: None }).collect();
+        let how = (dropping(settings, *seed, turn.number), settings.activation_memory << 20);
+        let mut tallies = Tallies::new(material.sources().len());
+        let loss = learn(
+            (learner, encoder.parameters()),
+            &sequences,
+            how,
+            |rows| {
+                let vectors = encoder.finish(rows.clone(), Mode::Training)?;
+                let valued = material.value(&vectors, turn.members, turn.temperature)?;
+                tallies = valued.tallies;
+                Ok(valued.value)
+            },
+            gradients,
+        )?;
+        Ok(Learned { loss, tallies })
+    }
+}

@@ -1,0 +1,83 @@
+//! Long work killed with SIGKILL at random moments and started again: it ends with the bytes of work left alone.
+
+use nearmiss::data::Seed;
+use rand::RngExt;
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// The program in `folder`, with a store of that name.
+fn nearmiss(folder: &Path, store: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nearmiss"));
+    command.current_dir(folder).args(["--store", store]).args(arguments);
+    command.env("HOME", folder).env_remove("HF_HOME").env_remove("HF_HUB_CACHE");
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn succeed(folder: &Path, store: &str, arguments: &[&str]) -> Outcome {
+    let status = nearmiss(folder, store, arguments).status()?;
+    assert!(status.success(), "{arguments:?} ended with {status}");
+    Ok(())
+}
+
+/// Runs `arguments` to the end once; then `times` with a new store each, killed once on the way and started again.
+/// `{out}` in them stands for what is written; `file` within it must have the same bytes every time.
+fn killed_and_started_again_ends_alike(folder: &Path, times: u32, arguments: &[&str], file: &str) -> Outcome {
+    let named = |out: &str| -> Vec<String> { arguments.iter().map(|a| a.replace("{out}", out)).collect() };
+    let run =
+        |store: &str, out: &str| succeed(folder, store, &named(out).iter().map(String::as_str).collect::<Vec<_>>());
+    let begun = Instant::now();
+    run("whole-store", "whole")?;
+    let took = begun.elapsed();
+    let expected = fs::read(folder.join("whole").join(file))?;
+    assert!(!expected.is_empty());
+    // Other moments every time; a failure says which one it was.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let mut random = Seed(now.as_secs()).stream("tests/kills");
+    let mut caught = 0;
+    for time in 0..times {
+        let (store, out) = (format!("store-{time}"), format!("out-{time}"));
+        let wait = took.mul_f64(random.random_range(0.05..0.95));
+        let arguments = named(&out);
+        let mut child = nearmiss(folder, &store, &arguments.iter().map(String::as_str).collect::<Vec<_>>()).spawn()?;
+        std::thread::sleep(wait);
+        caught += u32::from(child.try_wait()?.is_none());
+        child.kill()?;
+        child.wait()?;
+        run(&store, &out)?;
+        assert!(fs::read(folder.join(&out).join(file))? == expected, "killed after {wait:?} of {took:?}: other bytes");
+        fs::remove_dir_all(folder.join(store))?;
+    }
+    // On a machine that is suddenly free some may have ended before; most must not.
+    assert!(2 * caught > times, "only {caught} of {times} were still running");
+    Ok(())
+}
+
+/// Training instances and an untrained encoder for the bundled collection.
+fn prepare(folder: &Path) -> Result<String, Box<dyn Error>> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/elements");
+    let data = data.to_str().ok_or("the path is UTF-8")?;
+    let split = ["--data", data, "--split", "train"];
+    succeed(folder, "store", &["new-encoder", "--data", data, "--out", "encoder", "--width", "32", "--layers", "1"])?;
+    let mine =
+        [&["mine"], &split[..], &["--source", "random", "--num-negatives", "1", "--out", "random.jsonl"]].concat();
+    succeed(folder, "store", &mine)?;
+    let mix = [&["mix"], &split[..], &["--candidates", "random.jsonl", "--take", "random=1", "--out", "train.jsonl"]]
+        .concat();
+    succeed(folder, "store", &mix)?;
+    Ok(data.to_owned())
+}
+
+#[test]
+fn training_killed_at_ten_moments_ends_with_the_same_weights() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    prepare(folder.path())?;
+    let train = ["train", "--instances", "train.jsonl", "--encoder", "encoder", "--epochs", "2", "--out", "{out}"];
+    killed_and_started_again_ends_alike(folder.path(), 10, &train, "model.safetensors")?;
+    Ok(())
+}
