@@ -1,6 +1,6 @@
 //! Training on a tiny encoder: it learns, it can be interrupted, and threads do not change it.
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use nearmiss::data::{DocId, Instance, Passage, QueryId, Quiet, Seed, TrainingPassage, Watch};
 use nearmiss::encode::{BiEncoder, FreshEncoder};
 use nearmiss::train::loss::{Needs, TABLE};
@@ -9,6 +9,7 @@ use nearmiss::train::{InBatch, LossSettings, TrainError, TrainSettings, Trained,
 use std::cell::Cell;
 use std::error::Error;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const METALS: [&str; 6] = ["iron", "gold", "copper", "silver", "lead", "tin"];
@@ -164,12 +165,12 @@ fn every_loss_trains() -> Result<(), Box<dyn Error>> {
 
 #[test]
 fn accumulated_batches_are_one_step_with_their_mean_gradient() -> Result<(), Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
+    let folders = (tempfile::tempdir()?, tempfile::tempdir()?);
     // Without in-batch negatives and dropout, three batches of two are one of six.
     let one = TrainSettings { batch_size: 6, in_batch: InBatch::None, dropout: Some(0.0), ..settings() };
     let three = TrainSettings { batch_size: 2, accumulate: 3, ..one.clone() };
-    let (whole, _) = train(folder.path(), &one, &Quiet)?;
-    let (parts, _) = train(folder.path(), &three, &Quiet)?;
+    let (whole, _) = train(folders.0.path(), &one, &Quiet)?;
+    let (parts, _) = train(folders.1.path(), &three, &Quiet)?;
     assert_eq!((whole.steps.len(), parts.steps.len()), (6, 6));
     let (a, b) = (&whole.steps[0], &parts.steps[0]);
     assert!((a.loss - b.loss).abs() < 1e-5, "{a:?} {b:?}");
@@ -296,5 +297,87 @@ fn the_loss_on_held_out_queries_falls() -> Result<(), Box<dyn Error>> {
     trainer.train(&encoder, &instances()?, &Quiet)?;
     let after = validation::loss(&encoder, &instances()?, &settings, &Quiet)?;
     assert!(after < before, "{before} to {after}");
+    Ok(())
+}
+
+/// A cross-encoder over the trunk of the tiny encoder, with a head of our own.
+fn cross_encoder(encoder: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
+    std::fs::create_dir_all(folder)?;
+    for entry in std::fs::read_dir(encoder)? {
+        let path = entry?.path();
+        if path.is_file() {
+            std::fs::copy(&path, folder.join(path.file_name().unwrap_or_default()))?;
+        }
+    }
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)?;
+    config["id2label"] = serde_json::json!({"0": "LABEL_0"});
+    std::fs::write(folder.join("config.json"), config.to_string())?;
+    let mut weights = candle_core::safetensors::load(encoder.join("model.safetensors"), &Device::Cpu)?;
+    let values = |count: usize| (0..count).map(|i| ((i * 7919 % 13) as f32 - 6.0) / 10.0).collect::<Vec<_>>();
+    for (name, rows) in [("pooler.dense", 32), ("classifier", 1)] {
+        let weight = Tensor::from_vec(values(rows * 32), (rows, 32), &Device::Cpu)?;
+        weights.insert(format!("{name}.weight"), weight);
+        weights.insert(format!("{name}.bias"), Tensor::from_vec(values(rows), rows, &Device::Cpu)?);
+    }
+    candle_core::safetensors::save(&weights, folder.join("model.safetensors"))?;
+    Ok(())
+}
+
+/// The program's exit code and what it said on stderr.
+fn program(folder: &Path, more: &[&str]) -> Result<(Option<i32>, String), Box<dyn Error>> {
+    let train = ["train", "--instances", "t.jsonl", "--encoder", "encoder", "--out", "trained"];
+    let output = Command::new(env!("CARGO_BIN_EXE_nearmiss")).current_dir(folder).args(train).args(more).output()?;
+    Ok((output.status.code(), String::from_utf8(output.stderr)?))
+}
+
+const SETTINGS: &str = "batch_size = 2\nlearning_rate = 1e-3\nvalidation_share = 0.3\ntemperature_end = 0.02\n\
+schedule = \"cosine\"\n[loss]\nname = \"debiased\"\nbeta = 0.5\nmatryoshka_dims = [32, 8]\n";
+
+#[test]
+fn the_command_reads_all_settings_and_says_what_came_of_them() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let at = folder.path();
+    drop(encoder(at)?);
+    nearmiss::data::jsonl::write(&at.join("t.jsonl"), &instances()?)?;
+    std::fs::write(at.join("settings.toml"), SETTINGS)?;
+    let (code, said) = program(at, &["--settings", "settings.toml", "--epochs", "2"])?;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("nDCG@10 of 2 held-out queries over 12 passages") && said.contains("un-tuned"), "{said}");
+    assert!(said.contains("negatives from bm25: ") && said.contains("coefficient of variation"), "{said}");
+    let card = std::fs::read_to_string(at.join("trained/README.md"))?;
+    for part in
+        ["| bm25 | 8 |", "| after step | nDCG@10", "\"name\": \"debiased\"", "## Provenance", "Made from `encoder`"]
+    {
+        assert!(card.contains(part), "{part} is not in {card}");
+    }
+    let file =
+        nearmiss::data::arrays::ArrayFile::open(&at.join("trained.statistics.safetensors"), "nearmiss training 1")?;
+    assert_eq!(file.array::<f32>("temperature")?.len(), 4);
+    assert!((file.array::<f32>("temperature")?[3] - 0.02).abs() < 1e-7);
+
+    // A teacher is asked once and learned from.
+    cross_encoder(&at.join("encoder"), &at.join("judge"))?;
+    let (code, said) = program(at, &["--loss", "margin-mse", "--teacher", "judge", "--batch-size", "3"])?;
+    assert_eq!(code, Some(0), "{said}");
+
+    for (settings, expected) in [
+        (
+            "validation_shre = 0.1",
+            "settings.toml:1: `validation_shre`: expected a known key, found no such key\n  hint: did you mean `validation_share`?",
+        ),
+        (
+            "[loss]\nname = \"decoupled\"\nbeta = 1.0",
+            "`loss.beta`: expected what decoupled reads (no such number), found a number of debiased",
+        ),
+        ("[loss]\nname = \"dcl\"", "`loss.name`: expected one of info-nce, decoupled"),
+        ("accumulate = 0", "`--accumulate`: expected 1 or more, found 0"),
+        ("[loss]\nname = \"margin-mse\"", "query q0: expected a teacher's score for each passage"),
+        ("[loss]\nmatryoshka_dims = [64]", "`loss.matryoshka_dims`: expected numbers up to 32"),
+    ] {
+        std::fs::write(at.join("settings.toml"), settings)?;
+        let (code, said) = program(at, &["--settings", "settings.toml"])?;
+        assert_eq!(code, Some(2), "{settings}: {said}");
+        assert!(said.contains(expected), "{settings}: {said}");
+    }
     Ok(())
 }

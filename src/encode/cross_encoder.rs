@@ -31,6 +31,8 @@ pub enum Scale {
     Relevance,
     /// What the folder's own configuration says: mostly the bare number, or its sigmoid.
     Raw,
+    /// The bare number, whatever the configuration says.
+    Logits,
 }
 
 /// The activation that a cross-encoder's folder states.
@@ -326,7 +328,7 @@ fn sigmoid(logit: f32) -> f32 {
 
 fn scaled(logits: Vec<f32>, scale: Scale, own: Own) -> Vec<f32> {
     match (scale, own) {
-        (Scale::Raw, Own::Identity) => logits,
+        (Scale::Logits, _) | (Scale::Raw, Own::Identity) => logits,
         (Scale::Relevance, _) if logits.len() > 1 => {
             let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let shares: Vec<f32> = logits.iter().map(|logit| (logit - most).exp()).collect();

@@ -166,8 +166,7 @@ impl<'h> HeldOut<'h> {
     }
 }
 
-/// `instances` with the scores of the cross-encoder in `teacher` for every passage that has none, in the store: the bare
-/// numbers of its last layer, or what its folder says comes after.
+/// `instances` with the logits of the cross-encoder in `teacher` for every passage that has no score yet, in the store.
 ///
 /// # Errors
 /// [`ExperimentError::Encode`]; [`ExperimentError::Data`] when it has several labels; or a stop.
@@ -193,7 +192,7 @@ pub fn teach(work: &Workplace<'_>, instances: &Path, teacher: &Path) -> Result<P
             })
             .collect();
         work.watch.begin("teach", pairs.len() as u64, "pairs");
-        let scored = encoder.score(&pairs, Scale::Raw, work.watch)?;
+        let scored = encoder.score(&pairs, Scale::Logits, work.watch)?;
         work.watch.end();
         provenance.counts = json!({"pairs": pairs.len(), "truncated": scored.truncated});
         let mut scores = scored.scores.into_iter().map(|row| row[0]);

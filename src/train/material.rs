@@ -2,7 +2,7 @@
 
 use super::annotations::Annotations;
 use super::batches::TokenizedInstances;
-use super::loss::{Batch, Comparisons, Loss};
+use super::loss::{Batch, Comparisons, Loss, Needs};
 use super::statistics::Tallies;
 use super::{Result, TrainSettings};
 use crate::data::Instance;
@@ -15,6 +15,7 @@ pub struct Material<'t> {
     pub texts: TokenizedInstances,
     annotations: Annotations,
     loss: Box<dyn Loss>,
+    needs: Needs,
     settings: &'t TrainSettings,
 }
 
@@ -36,8 +37,9 @@ impl<'t> Material<'t> {
         settings.check()?;
         let loss = settings.loss.of_width(encoder.width())?;
         let texts = TokenizedInstances::new(encoder, instances)?;
-        let annotations = Annotations::new(instances, settings, settings.loss.row()?)?;
-        Ok(Self { texts, annotations, loss, settings })
+        let row = settings.loss.row()?;
+        let annotations = Annotations::new(instances, settings, row)?;
+        Ok(Self { texts, annotations, loss, needs: row.needs, settings })
     }
 
     /// The loss of the instances `batch` at `temperature`; `vectors` are theirs, in the order of
@@ -46,7 +48,10 @@ impl<'t> Material<'t> {
     /// # Errors
     /// [`super::TrainError::Candle`].
     pub fn value(&self, vectors: &Tensor, batch: &[usize], temperature: f64) -> Result<Valued> {
-        let comparisons = self.comparisons(batch);
+        let mut comparisons = self.comparisons(batch);
+        if self.needs == Needs::Teacher {
+            comparisons = comparisons.own();
+        }
         let outcome = self.loss.of(&Batch {
             queries: &vectors.narrow(0, 0, batch.len())?,
             passages: &vectors.narrow(0, batch.len(), comparisons.columns())?,

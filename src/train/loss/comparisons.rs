@@ -111,7 +111,7 @@ impl Comparisons {
 
     /// The same batch where every query stands against its own passages alone, all of them.
     #[must_use]
-    pub(super) fn own(&self) -> Self {
+    pub fn own(&self) -> Self {
         Self::new(self.queries, self.negatives, InBatch::None, |_, _| false)
     }
 
