@@ -206,7 +206,7 @@ impl TrainSettings {
         number.map_or(name.starts_with("embeddings.") || name.contains("relative_attention_bias"), |n| n < layers)
     }
 
-    /// Learning rate of `step` (from 0) of `total`, as [`rate`] says.
+    /// Learning rate of `step` (from 0) of `total`: the rise, then the schedule. It is never 0.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the steps")]
     pub fn learning_rate_at(&self, step: usize, total: usize) -> f64 {
