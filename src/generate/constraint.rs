@@ -6,6 +6,7 @@
 
 use super::engine::Error;
 use super::sampler::{NotFinite, Sampler};
+use super::words::Words;
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
@@ -38,16 +39,16 @@ pub struct Constraints {
 }
 
 impl Constraints {
-    /// For a model whose token `n` stands for the bytes `words[n]`; control tokens, which no text
-    /// holds, are empty. `ends` are the tokens that end a reply; at least one.
+    /// For a model with this vocabulary.
     ///
     /// # Errors
-    /// [`Error::Schema`] when there are no tokens or ends.
-    pub fn new(words: &[Vec<u8>], ends: &[u32]) -> Result<Self, Error> {
-        let size = u32::try_from(words.len()).unwrap_or(u32::MAX);
+    /// [`Error::Schema`] when no token ends a reply.
+    pub fn new(words: &Words) -> Result<Self, Error> {
+        let Words { pieces, ends } = words;
+        let size = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
         let end = ends.first().copied().filter(|_| ends.iter().all(|&end| end < size));
         let end = end.ok_or_else(|| Error::Schema("the vocabulary has no token that ends a text".to_owned()))?;
-        let trie = TokTrie::from(&TokRxInfo::new(size, end), words).with_eos_tokens(ends);
+        let trie = TokTrie::from(&TokRxInfo::new(size, end), pieces).with_eos_tokens(ends);
         let tokens: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
         let slices = llguidance::earley::SlicedBiasComputer::json_slices();
         let mut factory = ParserFactory::new(&tokens, InferenceCapabilities::default(), &slices)
@@ -148,8 +149,8 @@ mod tests {
 
     /// One token a byte, and one that ends.
     fn bytes() -> Constraints {
-        let words: Vec<Vec<u8>> = (0..=255_u8).map(|byte| vec![byte]).chain([vec![]]).collect();
-        Constraints::new(&words, &[256]).unwrap()
+        let pieces = (0..=255_u8).map(|byte| vec![byte]).chain([vec![]]).collect();
+        Constraints::new(&Words { pieces, ends: vec![256] }).unwrap()
     }
 
     fn write(schema: &Value, seed: u64) -> String {

@@ -8,10 +8,14 @@ pub mod engine;
 #[cfg(feature = "llm")]
 pub mod llama;
 pub mod sampler;
+pub mod settings;
+pub mod words;
+pub mod writer;
 
 pub use chat::ChatChoice;
 pub use conversation::{Conversation, Ending, Message, Prompt, Reply, Role, Turn};
-pub use engine::{Engine, EngineSettings, Error, Finished, Refusal, Usage};
+pub use engine::{Engine, Error, Finished, Refusal, Usage};
 #[cfg(feature = "llm")]
 pub use llama::LlamaEngine;
 pub use sampler::Sampling;
+pub use settings::{CacheType, EngineSettings, FlashAttention};
