@@ -65,6 +65,8 @@ pub struct Prompt {
 pub enum Ending {
     /// The model ended it, or the schema was complete.
     Complete,
+    /// It came near [`Prompt::max_tokens`], and was ended the shortest way its schema allows.
+    Closed,
     /// It reached [`Prompt::max_tokens`].
     CutOff,
 }

@@ -31,6 +31,14 @@ pub enum Refusal {
         /// Tokens the context holds.
         window: u32,
     },
+    /// The shortest reply its schema allows has more tokens than it may have.
+    #[error("the shortest reply its schema allows has {shortest} tokens, it may have {most}")]
+    ReplyTooShort {
+        /// Tokens of the shortest reply.
+        shortest: u32,
+        /// Most tokens it may have.
+        most: u32,
+    },
     /// A message is too long to be worth counting its tokens.
     #[error("a message has {bytes} bytes, above {limit}, which no window of {window} tokens holds")]
     MessageTooLong {

@@ -26,7 +26,7 @@ use plan::Plan;
 use scheduler::{Ports, Scheduler};
 use std::cell::OnceCell;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 pub use log::lines as log_lines;
 
@@ -35,7 +35,7 @@ const BYTES_PER_TOKEN: usize = 16;
 
 /// A loaded model that runs conversations.
 pub struct LlamaEngine {
-    model: LlamaModel,
+    model: Arc<LlamaModel>,
     words: Words,
     gguf: Gguf,
     weights: Digest,
@@ -79,7 +79,7 @@ impl LlamaEngine {
             plan.no_sharing = Some("its memory is recurrent and cannot be cut");
         }
         let words = words(&model);
-        Ok(Self { model, words, gguf, weights, chat, constraints: OnceCell::new(), settings, plan })
+        Ok(Self { model: Arc::new(model), words, gguf, weights, chat, constraints: OnceCell::new(), settings, plan })
     }
 
     /// [`LlamaEngine::load`] after checking the file at `path` and taking its digest.
@@ -123,16 +123,16 @@ impl LlamaEngine {
                 Segment::Template(text) => {
                     let kept = text.trim_end_matches(' ');
                     blanks = &text[kept.len()..];
-                    self.append(&mut tokens, kept, Special::Parse);
+                    append(&self.model, &mut tokens, kept, Special::Parse);
                 }
                 Segment::Content(text) if text.len() > limit => {
                     return Err(Refusal::MessageTooLong { bytes: text.len(), limit, window: self.plan.window });
                 }
-                Segment::Content(text) => self.append(&mut tokens, &format!("{blanks}{text}"), Special::Keep),
+                Segment::Content(text) => append(&self.model, &mut tokens, &format!("{blanks}{text}"), Special::Keep),
             }
         }
         if matches!(segments.last(), Some(Segment::Template(_))) {
-            self.append(&mut tokens, blanks, Special::Keep);
+            append(&self.model, &mut tokens, blanks, Special::Keep);
         }
         let bos = vocabulary.bos();
         if place == Place::Start && vocabulary.should_add_bos() && bos.0 >= 0 && tokens.first() != Some(&bos) {
@@ -141,31 +141,41 @@ impl LlamaEngine {
         Ok(tokens.into_iter().map(|token| token.0.cast_unsigned()).collect())
     }
 
-    /// Adds the tokens of `text` as they are in the middle of a text: some vocabularies put a blank
-    /// before whatever they are given, which is undone by a line break that is taken away again.
-    fn append(&self, tokens: &mut Vec<LlamaToken>, text: &str, special: Special) {
-        let vocabulary = self.model.vocab();
-        let tokenize = |text: &str| match text {
-            "" => Vec::new(),
-            text => vocabulary.tokenize(text.as_bytes(), false, special == Special::Parse),
-        };
-        if tokens.last().is_some_and(|&token| !vocabulary.is_control(token)) {
-            let (broken, line_break) = (tokenize(&format!("\n{text}")), tokenize("\n"));
-            if let Some(own) = broken.strip_prefix(line_break.as_slice()) {
-                tokens.extend(own);
-                return;
-            }
-        }
-        tokens.extend(tokenize(text));
-    }
-
     /// The vocabulary as the constraint needs it, made once.
     fn constraints(&self) -> Result<&Constraints, Error> {
         if let Some(made) = self.constraints.get() {
             return Ok(made);
         }
-        let made = Constraints::new(&self.words)?;
+        let model = Arc::clone(&self.model);
+        let tokenize = move |text: &str| {
+            let tokens = inside(&model, text, Special::Keep);
+            tokens.into_iter().map(|token| token.0.cast_unsigned()).collect()
+        };
+        let made = Constraints::new(&self.words, Box::new(tokenize))?;
         Ok(self.constraints.get_or_init(|| made))
+    }
+}
+
+/// Adds the tokens of `text`: as they are inside a text, unless it begins one.
+fn append(model: &LlamaModel, tokens: &mut Vec<LlamaToken>, text: &str, special: Special) {
+    if tokens.last().is_some_and(|&token| !model.vocab().is_control(token)) {
+        tokens.extend(inside(model, text, special));
+    } else if !text.is_empty() {
+        tokens.extend(model.vocab().tokenize(text.as_bytes(), false, special == Special::Parse));
+    }
+}
+
+/// The tokens of `text` in the middle of a text: some vocabularies put a blank before whatever they
+/// are given, which is undone by a line break that is taken away again.
+fn inside(model: &LlamaModel, text: &str, special: Special) -> Vec<LlamaToken> {
+    let tokenize = |text: &str| model.vocab().tokenize(text.as_bytes(), false, special == Special::Parse);
+    if text.is_empty() {
+        return Vec::new();
+    }
+    let (broken, line_break) = (tokenize(&format!("\n{text}")), tokenize("\n"));
+    match broken.strip_prefix(line_break.as_slice()) {
+        Some(own) => own.to_vec(),
+        None => tokenize(text),
     }
 }
 

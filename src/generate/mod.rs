@@ -2,6 +2,7 @@
 //! Knows nothing of negatives; what is asked and when to stop belongs to the conversation.
 
 pub mod chat;
+pub mod completion;
 pub mod constraint;
 pub mod conversation;
 pub mod engine;

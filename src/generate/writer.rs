@@ -1,7 +1,7 @@
 //! One reply while it is written: takes logits, gives tokens, and knows when it is over.
 //! Tells nothing of sequences and batches, so that it is the same whoever decodes.
 
-use super::constraint::{Constraint, NoToken};
+use super::constraint::{Constraint, NoToken, Step};
 use super::conversation::{Ending, Reply};
 use super::sampler::Sampler;
 use super::words::Words;
@@ -21,6 +21,14 @@ impl Writer {
         Self { constraint, bytes: Vec::new(), written: 0, most }
     }
 
+    /// Puts the tokens the reply begins with, whatever it says, behind `tokens`.
+    pub fn begin(&mut self, words: &Words, tokens: &mut Vec<u32>) {
+        if let Some(constraint) = &mut self.constraint {
+            let forced = constraint.begin(self.most);
+            self.take(words, &forced, tokens);
+        }
+    }
+
     /// Draws from `logits` and puts what the reply goes on with behind `tokens`; how it ended, if it did.
     ///
     /// # Errors
@@ -32,21 +40,24 @@ impl Writer {
         logits: &[f32],
         tokens: &mut Vec<u32>,
     ) -> Result<Option<Ending>, NoToken> {
-        let token = match &mut self.constraint {
-            Some(constraint) => constraint.next(sampler, logits)?,
-            None => sampler.pick(logits, None)?,
+        let left = self.most.saturating_sub(self.written);
+        let step = match &mut self.constraint {
+            Some(constraint) => constraint.next(sampler, logits, left)?,
+            None => {
+                let token = sampler.pick(logits, None)?;
+                let ending = words.is_end(token).then_some(Ending::Complete);
+                let tokens = if ending.is_some() { Vec::new() } else { vec![token] };
+                Step { tokens, ending }
+            }
         };
-        if words.is_end(token) {
-            return Ok(Some(Ending::Complete));
-        }
-        self.written += 1;
-        self.bytes.extend(words.piece(token));
-        tokens.push(token);
-        Ok(match &self.constraint {
-            Some(constraint) if constraint.is_complete() => Some(Ending::Complete),
-            _ if self.written >= self.most => Some(Ending::CutOff),
-            _ => None,
-        })
+        self.take(words, &step.tokens, tokens);
+        Ok(step.ending.or_else(|| (self.written >= self.most).then_some(Ending::CutOff)))
+    }
+
+    fn take(&mut self, words: &Words, step: &[u32], tokens: &mut Vec<u32>) {
+        self.written += u32::try_from(step.len()).unwrap_or(u32::MAX);
+        self.bytes.extend(step.iter().flat_map(|&token| words.piece(token)));
+        tokens.extend(step);
     }
 
     /// The reply that ended so.

@@ -55,7 +55,10 @@ impl<'e, C: Conversation> Scheduler<'e, C> {
             ports.watch.check()?;
             self.fill(&mut ports)?;
             if self.slots.iter().all(Option::is_none) {
-                return Ok(());
+                if self.waiting.is_empty() {
+                    return Ok(());
+                }
+                continue;
             }
             for (slot, row) in self.decode()? {
                 let Some(talk) = &mut self.slots[slot] else { continue };
@@ -83,6 +86,10 @@ impl<'e, C: Conversation> Scheduler<'e, C> {
             }
             let Some(Start { place, source, shared }) = self.choose(slot) else { continue };
             let mut talk = self.waiting.remove(place);
+            if let Next::End(refused) = talk.begin_reply(self.engine)? {
+                (ports.finished)(talk.finish(refused))?;
+                continue;
+            }
             self.cache.copy(source, slot)?;
             self.cache.keep(slot, shared);
             talk.usage.tokens_reused = u32::try_from(self.cache.held(slot).len()).unwrap_or(u32::MAX);

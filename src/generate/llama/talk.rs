@@ -1,7 +1,7 @@
 //! A conversation under way: what was said so far, as messages and as tokens, and the reply being written.
 
 use super::{LlamaEngine, Place};
-use crate::generate::constraint::NoToken;
+use crate::generate::constraint::{Constraint, NoToken};
 use crate::generate::conversation::{Conversation, Ending, Message, Prompt, Role, Turn};
 use crate::generate::engine::{Error, Finished, Refusal, Usage};
 use crate::generate::sampler::Sampler;
@@ -58,15 +58,25 @@ impl<C: Conversation> Talk<C> {
         Next::Decode
     }
 
+    /// Begins a reply behind the tokens heard; kept for when its turn has come, since a constraint is large.
+    pub(super) fn begin_reply(&mut self, engine: &LlamaEngine) -> Result<Next, Error> {
+        let most = self.rules.max_tokens;
+        let constraint = match &self.rules.schema {
+            Some(schema) => Some(engine.constraints()?.begin(schema)?),
+            None => None,
+        };
+        let shortest = constraint.as_ref().and_then(Constraint::least).filter(|&shortest| shortest > most);
+        if let Some(shortest) = shortest {
+            return Ok(Next::End(Some(Refusal::ReplyTooShort { shortest, most })));
+        }
+        let mut writer = Writer::new(constraint, most);
+        writer.begin(&engine.words, &mut self.tokens);
+        self.writer = Some(writer);
+        Ok(Next::Decode)
+    }
+
     /// Goes on from `logits`, those after the last of its tokens.
     pub(super) fn advance(&mut self, engine: &LlamaEngine, logits: &[f32]) -> Result<Next, Error> {
-        if self.writer.is_none() {
-            let constraint = match &self.rules.schema {
-                Some(schema) => Some(engine.constraints()?.begin(schema)?),
-                None => None,
-            };
-            self.writer = Some(Writer::new(constraint, self.rules.max_tokens));
-        }
         let Some(writer) = &mut self.writer else { return Ok(Next::Decode) };
         let after = self.tokens.len();
         let written = writer.write(&engine.words, &mut self.sampler, logits, &mut self.tokens);
@@ -85,7 +95,10 @@ impl<C: Conversation> Talk<C> {
         self.messages.push(Message { role: Role::Assistant, content: reply.text });
         self.messages.push(Message::new(Role::User, &message));
         let said = engine.tokens(&engine.chat.follow_up(&self.messages)?, Place::Later);
-        Ok(self.hear(engine, said))
+        match self.hear(engine, said) {
+            Next::Decode => self.begin_reply(engine),
+            end @ Next::End(_) => Ok(end),
+        }
     }
 
     /// What is handed back at its end.
