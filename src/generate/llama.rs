@@ -5,6 +5,7 @@
 
 pub mod cache;
 mod log;
+pub mod meter;
 pub mod plan;
 mod scheduler;
 mod talk;
@@ -22,6 +23,7 @@ use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
+use meter::{Clock, Meter, Spent};
 use plan::Plan;
 use scheduler::{Ports, Scheduler};
 use std::cell::OnceCell;
@@ -43,6 +45,7 @@ pub struct LlamaEngine {
     constraints: OnceCell<Constraints>,
     settings: EngineSettings,
     plan: Plan,
+    meter: Meter,
 }
 
 /// llama.cpp's global state; made once, kept until the process ends.
@@ -79,7 +82,17 @@ impl LlamaEngine {
             plan.no_sharing = Some("its memory is recurrent and cannot be cut");
         }
         let words = words(&model);
-        Ok(Self { model: Arc::new(model), words, gguf, weights, chat, constraints: OnceCell::new(), settings, plan })
+        Ok(Self {
+            model: Arc::new(model),
+            words,
+            gguf,
+            weights,
+            chat,
+            constraints: OnceCell::new(),
+            settings,
+            plan,
+            meter: Meter::default(),
+        })
     }
 
     /// [`LlamaEngine::load`] after checking the file at `path` and taking its digest.
@@ -100,6 +113,17 @@ impl LlamaEngine {
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Measures from now on by `clock`.
+    pub fn measure(&mut self, clock: Clock) {
+        self.meter.start(clock);
+    }
+
+    /// What was spent since [`LlamaEngine::measure`].
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.meter.spent()
     }
 
     /// Empty sequences over this model, one for each slot.

@@ -5,6 +5,7 @@ pub mod chat;
 pub mod completion;
 pub mod constraint;
 pub mod conversation;
+pub mod draft;
 pub mod engine;
 #[cfg(feature = "llm")]
 pub mod llama;

@@ -23,6 +23,9 @@ pub struct EngineSettings {
     pub flash_attention: Option<FlashAttention>,
     /// Numbers the cache keeps, default f16. Smaller ones need flash attention and cost a little exactness.
     pub cache_type: CacheType,
+    /// Tokens guessed from the prompt and checked in one step, 0 (off) to 16; default what was tuned, else 0.
+    /// Pays where replies repeat their prompt and the processor waits for memory. What is written stays the same.
+    pub draft: Option<u32>,
     /// Most memory for keys and values in MiB, default 4096. What needs more is refused before loading.
     pub key_value_mib: u32,
     /// Which chat template, default the model's own.
@@ -38,6 +41,7 @@ impl Default for EngineSettings {
             threads: None,
             flash_attention: None,
             cache_type: CacheType::F16,
+            draft: None,
             key_value_mib: 4096,
             chat_template: ChatChoice::Own,
         }

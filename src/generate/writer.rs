@@ -22,9 +22,11 @@ impl Writer {
     }
 
     /// Puts the tokens the reply begins with, whatever it says, behind `tokens`.
-    pub fn begin(&mut self, words: &Words, tokens: &mut Vec<u32>) {
+    pub fn begin(&mut self, words: &Words, sampler: &mut Sampler, tokens: &mut Vec<u32>) {
+        sampler.forget();
         if let Some(constraint) = &mut self.constraint {
             let forced = constraint.begin(self.most);
+            sampler.take(&forced);
             self.take(words, &forced, tokens);
         }
     }
@@ -50,6 +52,7 @@ impl Writer {
                 Step { tokens, ending }
             }
         };
+        sampler.take(&step.tokens);
         self.take(words, &step.tokens, tokens);
         Ok(step.ending.or_else(|| (self.written >= self.most).then_some(Ending::CutOff)))
     }

@@ -15,7 +15,7 @@ const MOST_SLOTS: u32 = 64;
 const WINDOW_STEP: u64 = 256;
 
 /// Settings with nothing left open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
     /// Tokens that prompt and reply may have together.
     pub window: u32,
@@ -29,6 +29,10 @@ pub struct Plan {
     pub flash_attention: FlashAttention,
     /// Form of the cache.
     pub cache_type: CacheType,
+    /// Tokens guessed at once; 0: none.
+    pub draft: u32,
+    /// What a step with so many costs, in plain steps; 1: guess always.
+    pub draft_cost: f32,
     /// Memory for keys and values in MiB.
     pub key_value_mib: u64,
     /// Why conversations cannot share what was decoded, if they cannot.
@@ -77,6 +81,8 @@ impl Plan {
             threads: settings.threads.unwrap_or_else(|| u32::try_from(half).unwrap_or(1)),
             flash_attention,
             cache_type: settings.cache_type,
+            draft: settings.draft.unwrap_or(0),
+            draft_cost: 1.0,
             key_value_mib,
             no_sharing: gguf
                 .sliding_window
@@ -105,6 +111,7 @@ fn check(settings: &EngineSettings) -> Result<(), Error> {
     let wrong = [
         ("batch", sound(64..=4096, Some(settings.batch)), Some(settings.batch), "64 to 4096 tokens"),
         ("slots", sound(1..=MOST_SLOTS, settings.slots), settings.slots, "1 to 64"),
+        ("draft", sound(0..=16, settings.draft), settings.draft, "0 to 16 tokens"),
         ("threads", sound(1..=512, settings.threads), settings.threads, "1 to 512"),
     ];
     match wrong.into_iter().find(|(_, sound, ..)| !sound) {

@@ -7,6 +7,8 @@
 //! it where they part. What another slot is just decoding is waited for. So the prompts that wait
 //! are gone through as a tree of common beginnings, each decoded once as long as some slot holds it.
 //!
+//! Where it pays, replies are decoded some tokens ahead of what is drawn ([`crate::generate::draft`]).
+//!
 //! With one slot, prompts are decoded in pieces that end at multiples of [`GRID`] and shared in
 //! such pieces only. So each number is computed in the same shape whatever came before, and a
 //! reply depends on its request alone, to the last bit.
@@ -16,6 +18,7 @@ use super::talk::{Next, Talk};
 use super::{LlamaEngine, Plan};
 use crate::data::{self, Watch};
 use crate::generate::conversation::Conversation;
+use crate::generate::draft::{Drafting, guess};
 use crate::generate::engine::{Error, Finished};
 
 /// Conversations that wait as tokens, for each slot.
@@ -33,6 +36,16 @@ pub(super) struct Scheduler<'e, C> {
     cache: Cache<'e>,
     slots: Vec<Option<Talk<C>>>,
     waiting: Vec<Talk<C>>,
+    drafting: Drafting,
+    /// Guesses that were not decoded, with the place of their first token, to learn whether they would pay.
+    noted: Vec<Option<(usize, Vec<u32>)>>,
+}
+
+/// A slot whose tokens are all decoded: the row of its last one's logits, and the guess behind it.
+struct Ready {
+    slot: usize,
+    row: usize,
+    guess: Vec<u32>,
 }
 
 /// How conversations come in and go out.
@@ -45,8 +58,12 @@ pub(super) struct Ports<'p, C> {
 impl<'e, C: Conversation> Scheduler<'e, C> {
     pub(super) fn new(engine: &'e LlamaEngine) -> Result<Self, Error> {
         let cache = engine.cache()?;
-        let slots = (0..cache.sequences()).map(|_| None).collect();
-        Ok(Self { engine, plan: engine.plan, cache, slots, waiting: Vec::new() })
+        let slots: Vec<_> = (0..cache.sequences()).map(|_| None).collect();
+        let plan = engine.plan;
+        let most = if plan.no_sharing.is_some() { 0 } else { plan.draft };
+        let drafting = Drafting::new(most, plan.draft_cost);
+        let noted = vec![None; slots.len()];
+        Ok(Self { engine, plan, cache, slots, waiting: Vec::new(), drafting, noted })
     }
 
     /// Runs all conversations to their ends.
@@ -60,9 +77,26 @@ impl<'e, C: Conversation> Scheduler<'e, C> {
                 }
                 continue;
             }
-            for (slot, row) in self.decode()? {
+            let ready = self.engine.meter.decode(|| self.decode())?;
+            for Ready { slot, row, guess } in ready {
                 let Some(talk) = &mut self.slots[slot] else { continue };
-                if let Next::End(refused) = talk.advance(self.engine, self.cache.logits(row))?
+                let decoded = talk.tokens.len();
+                let mut next = Next::Decode;
+                // As long as the guess is what was drawn, its logits are there already.
+                while matches!(next, Next::Decode) {
+                    let ahead = talk.tokens.len() - decoded;
+                    if ahead > guess.len() || talk.tokens[decoded..] != guess[..ahead] {
+                        break;
+                    }
+                    next = self.engine.meter.draw(|| talk.advance(self.engine, self.cache.logits(row + ahead)))?;
+                }
+                let right = common(&guess, &talk.tokens[decoded..]);
+                if !guess.is_empty() {
+                    self.drafting.note(right);
+                    self.engine.meter.drafted(guess.len(), right);
+                }
+                self.cache.keep(slot, decoded + right);
+                if let Next::End(refused) = next
                     && let Some(talk) = self.slots[slot].take()
                 {
                     (ports.finished)(talk.finish(refused))?;
@@ -79,20 +113,21 @@ impl<'e, C: Conversation> Scheduler<'e, C> {
             }
             while self.waiting.len() < WAITING * self.slots.len() {
                 let Some(conversation) = ports.conversations.next() else { break };
-                match Talk::begin(self.engine, conversation)? {
+                match self.engine.meter.prepare(|| Talk::begin(self.engine, conversation))? {
                     Ok(talk) => self.waiting.push(talk),
                     Err(refused) => (ports.finished)(refused)?,
                 }
             }
             let Some(Start { place, source, shared }) = self.choose(slot) else { continue };
             let mut talk = self.waiting.remove(place);
-            if let Next::End(refused) = talk.begin_reply(self.engine)? {
+            if let Next::End(refused) = self.engine.meter.prepare(|| talk.begin_reply(self.engine))? {
                 (ports.finished)(talk.finish(refused))?;
                 continue;
             }
             self.cache.copy(source, slot)?;
             self.cache.keep(slot, shared);
             talk.usage.tokens_reused = u32::try_from(self.cache.held(slot).len()).unwrap_or(u32::MAX);
+            self.noted[slot] = None;
             self.slots[slot] = Some(talk);
         }
         Ok(())
@@ -123,29 +158,39 @@ impl<'e, C: Conversation> Scheduler<'e, C> {
         if self.plan.no_sharing.is_some() {
             return 0;
         }
-        let common = held.iter().zip(tokens).take_while(|(a, b)| a == b).count();
         // The last one is always decoded anew: its logits are wanted.
-        let common = common.min(tokens.len().saturating_sub(1));
+        let common = common(held, tokens).min(tokens.len().saturating_sub(1));
         if self.slots.len() == 1 { common / GRID * GRID } else { common }
     }
 
-    /// Decodes a batch; the slots whose tokens are all decoded now, with the rows of their logits.
-    fn decode(&mut self) -> Result<Vec<(usize, usize)>, Error> {
-        let mut rows = Vec::new();
+    /// Decodes a batch; the slots whose tokens are all decoded now.
+    fn decode(&mut self) -> Result<Vec<Ready>, Error> {
+        let mut ready = Vec::new();
         for (slot, take) in self.shares().into_iter().enumerate() {
             let Some(talk) = &self.slots[slot] else { continue };
             let held = self.cache.held(slot).len();
-            for place in held..held + take {
-                let last = place + 1 == talk.tokens.len();
-                let output = if last { Output::Logits } else { Output::Nothing };
-                let row = self.cache.add(slot, talk.tokens[place], output)?;
-                if last {
-                    rows.push((slot, row));
-                }
+            let whole = take > 0 && held + take == talk.tokens.len();
+            for &token in &talk.tokens[held..held + take - usize::from(whole)] {
+                self.cache.add(slot, token, Output::Nothing)?;
             }
+            if !whole {
+                continue;
+            }
+            let row = self.cache.add(slot, talk.tokens[held + take - 1], Output::Logits)?;
+            let most = self.drafting.most().min(self.plan.window as usize - talk.tokens.len());
+            let mut guess = guess(&talk.tokens, most).to_vec();
+            if !self.drafting.pays() {
+                note(&mut self.noted[slot], &mut self.drafting, (&talk.tokens, &guess));
+                guess.clear();
+            }
+            guess.truncate(self.cache.room() / (self.slots.len() - slot));
+            for &token in &guess {
+                self.cache.add(slot, token, Output::Logits)?;
+            }
+            ready.push(Ready { slot, row, guess });
         }
         self.cache.decode()?;
-        Ok(rows)
+        Ok(ready)
     }
 
     /// Tokens of each slot in the next batch: replies first, then the prompts nearest their end.
@@ -175,6 +220,29 @@ impl<'e, C: Conversation> Scheduler<'e, C> {
             room -= take;
         }
         shares
+    }
+}
+
+/// How many of the first are the same in both.
+fn common(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// Judges the guess noted before, once all of its places are written, and notes another.
+fn note(noted: &mut Option<(usize, Vec<u32>)>, drafting: &mut Drafting, (tokens, guess): (&[u32], &[u32])) {
+    if let Some((place, before)) = noted {
+        let Some(written) = tokens.get(*place..) else {
+            *noted = None;
+            return;
+        };
+        if written.len() < before.len() {
+            return;
+        }
+        drafting.note(common(before, written));
+        *noted = None;
+    }
+    if !guess.is_empty() {
+        *noted = Some((tokens.len(), guess.to_vec()));
     }
 }
 

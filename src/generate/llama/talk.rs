@@ -70,7 +70,7 @@ impl<C: Conversation> Talk<C> {
             return Ok(Next::End(Some(Refusal::ReplyTooShort { shortest, most })));
         }
         let mut writer = Writer::new(constraint, most);
-        writer.begin(&engine.words, &mut self.tokens);
+        writer.begin(&engine.words, &mut self.sampler, &mut self.tokens);
         self.writer = Some(writer);
         Ok(Next::Decode)
     }
