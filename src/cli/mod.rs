@@ -15,6 +15,7 @@ mod mix;
 mod progress;
 mod rerank;
 mod score;
+mod tune;
 mod why;
 
 use arguments::Arguments;

@@ -69,7 +69,7 @@ impl Constraints {
     /// # Errors
     /// [`Error::Schema`] when no token ends a reply.
     pub fn new(words: &Words, tokenize: Tokenize) -> Result<Self, Error> {
-        let Words { pieces, ends } = words;
+        let Words { pieces, ends, .. } = words;
         let size = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
         let end = ends.first().copied().filter(|_| ends.iter().all(|&end| end < size));
         let end = end.ok_or_else(|| Error::Schema("the vocabulary has no token that ends a text".to_owned()))?;
@@ -248,7 +248,7 @@ mod tests {
     fn constraints() -> Constraints {
         let long = ["....", "\": \"", "}, {", "the "].map(|text| text.as_bytes().to_vec());
         let pieces: Vec<Vec<u8>> = (0..=255_u8).map(|byte| vec![byte]).chain(long).chain([vec![]]).collect();
-        let words = Words { pieces, ends: vec![260] };
+        let words = Words { pieces, ends: vec![260], ..Words::default() };
         let trie = TokTrie::from(&TokRxInfo::new(261, 260), &words.pieces);
         Constraints::new(&words, Box::new(move |text| trie.greedy_tokenize(text.as_bytes()))).unwrap()
     }

@@ -98,6 +98,9 @@ pub trait Conversation {
     /// How it begins; the same at every call.
     fn opening(&self) -> Prompt;
 
+    /// Takes what the model thought before the reply that comes next; lets it go, unless told otherwise.
+    fn thought(&mut self, _text: &str) {}
+
     /// Takes the model's reply and says what follows.
     fn reply(&mut self, reply: &Reply) -> Turn;
 }

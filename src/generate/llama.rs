@@ -9,12 +9,14 @@ pub mod meter;
 pub mod plan;
 mod scheduler;
 mod talk;
+mod tune;
 
-use super::chat::{Chat, Segment};
+use super::chat::{Chat, Segment, Thinking};
 use super::constraint::Constraints;
 use super::conversation::Conversation;
 use super::engine::{Engine, Error, Finished, Refusal};
 use super::settings::EngineSettings;
+use super::thought;
 use super::words::Words;
 use crate::data::{self, Digest, Watch};
 use crate::model::gguf::Gguf;
@@ -78,6 +80,7 @@ impl LlamaEngine {
         };
         let ends = [special(model.vocab().bos()), special(model.vocab().eos())];
         let chat = Chat::new(settings.chat_template, gguf.chat_template.as_deref(), [&ends[0], &ends[1]])?;
+        let chat = chat.thinking(if settings.thinking > 0 { Thinking::On } else { Thinking::Off })?;
         if model.is_recurrent() || model.is_hybrid() {
             plan.no_sharing = Some("its memory is recurrent and cannot be cut");
         }
@@ -205,6 +208,7 @@ fn inside(model: &LlamaModel, text: &str, special: Special) -> Vec<LlamaToken> {
 
 fn words(model: &LlamaModel) -> Words {
     let vocabulary = model.vocab();
+    let said = |text: &str| inside(model, text, Special::Parse).iter().map(|token| token.0.cast_unsigned()).collect();
     Words {
         pieces: vocabulary.tokens().map(|token| vocabulary.token_to_piece(token, false, None)).collect(),
         ends: vocabulary
@@ -212,6 +216,8 @@ fn words(model: &LlamaModel) -> Words {
             .filter(|&token| vocabulary.is_eog(token))
             .map(|token| token.0.cast_unsigned())
             .collect(),
+        thought_end: said(thought::END),
+        thought_close: said(thought::CLOSE),
     }
 }
 
@@ -234,6 +240,8 @@ impl<C: Conversation> Engine<C> for LlamaEngine {
             "weights": self.weights,
             "architecture": self.gguf.architecture,
             "chat_template": self.settings.chat_template,
+            "thinking": self.settings.thinking,
+            "cache_type": self.settings.cache_type,
             "engine": "llama-cpp-2 0.1.160",
         })
     }

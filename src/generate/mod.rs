@@ -11,6 +11,7 @@ pub mod engine;
 pub mod llama;
 pub mod sampler;
 pub mod settings;
+pub mod thought;
 pub mod words;
 pub mod writer;
 
@@ -20,4 +21,4 @@ pub use engine::{Engine, Error, Finished, Refusal, Usage};
 #[cfg(feature = "llm")]
 pub use llama::LlamaEngine;
 pub use sampler::Sampling;
-pub use settings::{CacheType, EngineSettings, FlashAttention};
+pub use settings::{CacheType, EngineSettings, FlashAttention, Probe, Tuned};

@@ -26,6 +26,12 @@ pub struct EngineSettings {
     /// Tokens guessed from the prompt and checked in one step, 0 (off) to 16; default what was tuned, else 0.
     /// Pays where replies repeat their prompt and the processor waits for memory. What is written stays the same.
     pub draft: Option<u32>,
+    /// What a step that checks a guess costs in plain steps, 1 and up; default what was tuned, else 1: guess
+    /// always. Guesses are made while they save more. Higher: rarer.
+    pub draft_cost: Option<f32>,
+    /// Most tokens a model may think before each answer, 0 to 32768, default 0: thinking is switched off. A
+    /// thought that reaches them is ended. More: better answers of models that think, and slower.
+    pub thinking: u32,
     /// Most memory for keys and values in MiB, default 4096. What needs more is refused before loading.
     pub key_value_mib: u32,
     /// Which chat template, default the model's own.
@@ -42,6 +48,8 @@ impl Default for EngineSettings {
             flash_attention: None,
             cache_type: CacheType::F16,
             draft: None,
+            draft_cost: None,
+            thinking: 0,
             key_value_mib: 4096,
             chat_template: ChatChoice::Own,
         }
@@ -92,5 +100,88 @@ impl CacheType {
     #[must_use]
     pub fn is_quantized(self) -> bool {
         matches!(self, Self::Q8 | Self::Q4)
+    }
+}
+
+/// What `nearmiss tune` found on a machine for a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tuned {
+    /// Processors the machine had; with another number it is another machine.
+    pub processors: u32,
+    /// Threads.
+    pub threads: u32,
+    /// Flash attention.
+    pub flash_attention: FlashAttention,
+    /// Conversations at once.
+    pub slots: u32,
+    /// Tokens guessed at once where that pays.
+    pub draft: u32,
+    /// What a step that checks them costs, in plain steps, 1 and up.
+    pub draft_cost: f32,
+    /// What was measured, in order.
+    pub probes: Vec<Probe>,
+}
+
+/// One measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// Threads.
+    pub threads: u32,
+    /// Flash attention.
+    pub flash_attention: FlashAttention,
+    /// Conversations at once.
+    pub slots: u32,
+    /// Prompt tokens a second.
+    pub read_per_second: f64,
+    /// Tokens written a second, over all slots.
+    pub written_per_second: f64,
+    /// Requests of 200 tokens of their own and 150 written, a minute.
+    pub requests_per_minute: f64,
+}
+
+impl EngineSettings {
+    /// The settings with what they leave open taken from `tuned`, if it is of a machine with `processors`.
+    #[must_use]
+    pub fn or_tuned(mut self, tuned: &Tuned, processors: usize) -> Self {
+        if tuned.processors as usize != processors {
+            return self;
+        }
+        self.threads = self.threads.or(Some(tuned.threads));
+        if !self.cache_type.is_quantized() {
+            self.flash_attention = self.flash_attention.or(Some(tuned.flash_attention));
+        }
+        self.slots = self.slots.or(Some(tuned.slots));
+        if self.draft.is_none() {
+            self.draft = Some(tuned.draft);
+            self.draft_cost = Some(tuned.draft_cost);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_stands_before_what_was_tuned() {
+        let tuned = Tuned {
+            processors: 2,
+            threads: 2,
+            flash_attention: FlashAttention::On,
+            slots: 4,
+            draft: 5,
+            draft_cost: 2.5,
+            probes: Vec::new(),
+        };
+        let given = EngineSettings { threads: Some(1), draft: Some(0), ..EngineSettings::default() };
+        let both = given.clone().or_tuned(&tuned, 2);
+        assert_eq!((both.threads, both.slots, both.flash_attention), (Some(1), Some(4), Some(FlashAttention::On)));
+        assert_eq!((both.draft, both.draft_cost), (Some(0), None));
+        assert_eq!(given.clone().or_tuned(&tuned, 8), given);
+        let open = EngineSettings::default().or_tuned(&tuned, 2);
+        assert_eq!((open.draft, open.draft_cost), (Some(5), Some(2.5)));
     }
 }

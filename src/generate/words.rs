@@ -1,12 +1,16 @@
 //! The vocabulary of a model as bytes, read once: what each token writes, and which ones end a reply.
 
 /// What the tokens of a model stand for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Words {
     /// The bytes token `n` writes; none for control tokens, which no text holds.
     pub pieces: Vec<Vec<u8>>,
     /// The tokens that end a reply.
     pub ends: Vec<u32>,
+    /// The tokens of [`super::thought::END`].
+    pub thought_end: Vec<u32>,
+    /// The tokens of [`super::thought::CLOSE`].
+    pub thought_close: Vec<u32>,
 }
 
 impl Words {

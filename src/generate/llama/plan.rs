@@ -33,6 +33,8 @@ pub struct Plan {
     pub draft: u32,
     /// What a step with so many costs, in plain steps; 1: guess always.
     pub draft_cost: f32,
+    /// Most tokens of thought before an answer.
+    pub thinking: u32,
     /// Memory for keys and values in MiB.
     pub key_value_mib: u64,
     /// Why conversations cannot share what was decoded, if they cannot.
@@ -82,7 +84,8 @@ impl Plan {
             flash_attention,
             cache_type: settings.cache_type,
             draft: settings.draft.unwrap_or(0),
-            draft_cost: 1.0,
+            draft_cost: settings.draft_cost.unwrap_or(1.0).max(1.0),
+            thinking: settings.thinking,
             key_value_mib,
             no_sharing: gguf
                 .sliding_window
@@ -112,6 +115,7 @@ fn check(settings: &EngineSettings) -> Result<(), Error> {
         ("batch", sound(64..=4096, Some(settings.batch)), Some(settings.batch), "64 to 4096 tokens"),
         ("slots", sound(1..=MOST_SLOTS, settings.slots), settings.slots, "1 to 64"),
         ("draft", sound(0..=16, settings.draft), settings.draft, "0 to 16 tokens"),
+        ("thinking", settings.thinking <= 32768, Some(settings.thinking), "0 to 32768 tokens"),
         ("threads", sound(1..=512, settings.threads), settings.threads, "1 to 512"),
     ];
     match wrong.into_iter().find(|(_, sound, ..)| !sound) {

@@ -51,7 +51,8 @@ impl<C: Conversation> Talk<C> {
         };
         self.usage.tokens_in += count(&said);
         self.tokens.extend(said);
-        let (prompt, reply, window) = (count(&self.tokens), self.rules.max_tokens, engine.plan.window);
+        let (prompt, window) = (count(&self.tokens), engine.plan.window);
+        let reply = self.rules.max_tokens.saturating_add(engine.plan.thinking);
         if prompt.saturating_add(reply) > window {
             return Next::End(Some(Refusal::PromptTooLong { prompt, reply, window }));
         }
@@ -69,7 +70,7 @@ impl<C: Conversation> Talk<C> {
         if let Some(shortest) = shortest {
             return Ok(Next::End(Some(Refusal::ReplyTooShort { shortest, most })));
         }
-        let mut writer = Writer::new(constraint, most);
+        let mut writer = Writer::new(constraint, most, engine.plan.thinking);
         writer.begin(&engine.words, &mut self.sampler, &mut self.tokens);
         self.writer = Some(writer);
         Ok(Next::Decode)
@@ -88,6 +89,9 @@ impl<C: Conversation> Talk<C> {
 
     fn turn(&mut self, engine: &LlamaEngine, ending: Ending) -> Result<Next, Error> {
         let Some(writer) = self.writer.take() else { return Ok(Next::Decode) };
+        if let Some(thought) = writer.thought() {
+            self.conversation.thought(&thought);
+        }
         let reply = writer.reply(ending);
         self.usage.replies += 1;
         self.usage.tokens_out += reply.tokens;

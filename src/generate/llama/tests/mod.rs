@@ -39,12 +39,20 @@ struct Script {
     max_tokens: u32,
     sampling: Sampling,
     replies: Vec<Reply>,
+    thoughts: Vec<String>,
 }
 
 impl Script {
     fn new(messages: &[&str], max_tokens: u32) -> Self {
         let messages = messages.iter().map(|&text| text.to_owned()).collect();
-        Self { messages, schema: None, max_tokens, sampling: Sampling::GREEDY, replies: Vec::new() }
+        Self {
+            messages,
+            schema: None,
+            max_tokens,
+            sampling: Sampling::GREEDY,
+            replies: Vec::new(),
+            thoughts: Vec::new(),
+        }
     }
 }
 
@@ -57,6 +65,10 @@ impl Conversation for Script {
             sampling: self.sampling,
             seed: Seed(7),
         }
+    }
+
+    fn thought(&mut self, text: &str) {
+        self.thoughts.push(text.to_owned());
     }
 
     fn reply(&mut self, reply: &Reply) -> Turn {

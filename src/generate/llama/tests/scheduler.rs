@@ -154,6 +154,26 @@ fn guessing_ahead_changes_nothing_that_is_written() {
 }
 
 #[test]
+fn thoughts_are_bounded_and_no_part_of_the_answer() {
+    let (_folder, path) = model::random_qwen3(3);
+    let mut engine = open(&path, |settings| {
+        settings.chat_template = ChatChoice::Own;
+        settings.thinking = 12;
+        settings.slots = Some(2);
+    });
+    let scripts = ["Tell a story.", "And a tale."]
+        .map(|text| Script { schema: Some(schema()), ..Script::new(&[text, "Once more."], 400) });
+    for finished in run(&mut engine, scripts.into()) {
+        let Script { replies, thoughts, .. } = finished.conversation;
+        assert_eq!((replies.len(), thoughts.len()), (2, 2));
+        assert!(thoughts.iter().all(|thought| !thought.is_empty() && thought.chars().count() <= 24), "{thoughts:?}");
+        for reply in replies {
+            assert!(serde_json::from_str::<Value>(&reply.text).is_ok(), "{}", reply.text);
+        }
+    }
+}
+
+#[test]
 fn only_a_few_requests_are_taken_ahead() {
     let Some(mut engine) = stories(|settings| settings.slots = Some(4)) else { return };
     let open = Rc::new(Cell::new(0_usize));
