@@ -113,6 +113,8 @@ pub(super) fn run(work: &crate::experiment::stages::Workplace<'_>, arguments: &T
 }
 
 #[cfg(not(feature = "llm"))]
-pub(super) fn run(_: &crate::experiment::stages::Workplace<'_>, _: &Tune) -> Result<()> {
+pub(super) fn run(_: &crate::experiment::stages::Workplace<'_>, arguments: &Tune) -> Result<()> {
+    crate::model::gguf::Gguf::open(&arguments.generator)?;
+    arguments.engine.settings()?;
     Err(crate::experiment::ExperimentError::NoGenerator.into())
 }

@@ -148,6 +148,10 @@ impl Constraint {
     /// # Errors
     /// [`NoToken`].
     pub fn next(&mut self, sampler: &mut Sampler, logits: &[f32], budget: u32) -> Result<Step, NoToken> {
+        // What leaves no choice at all was over before anything was drawn.
+        if self.matcher.is_stopped() {
+            return Ok(Step { tokens: Vec::new(), ending: Some(Ending::Complete) });
+        }
         let mut token = sampler.pick(logits, None)?;
         if self.matcher.try_consume_tokens(&[token]).map_err(failed)? == 0 {
             let mask = self.matcher.compute_mask().map_err(failed)?;
@@ -331,6 +335,8 @@ mod tests {
             assert!(written.tokens <= most);
         }
         assert_eq!(write(&schema(), 1, least).ending, Ending::Closed);
+        let fixed = write(&json!({ "const": "so" }), 1, 10);
+        assert_eq!((fixed.text.as_str(), fixed.ending), ("\"so\"", Ending::Complete));
     }
 
     #[test]

@@ -166,7 +166,10 @@ impl<'e, C: Conversation> Scheduler<'e, C> {
     /// Decodes a batch; the slots whose tokens are all decoded now.
     fn decode(&mut self) -> Result<Vec<Ready>, Error> {
         let mut ready = Vec::new();
-        for (slot, take) in self.shares().into_iter().enumerate() {
+        let shares = self.shares();
+        // Guesses take what is over when every slot has its share.
+        let mut spare = self.cache.room() - shares.iter().sum::<usize>();
+        for (slot, take) in shares.into_iter().enumerate() {
             let Some(talk) = &self.slots[slot] else { continue };
             let held = self.cache.held(slot).len();
             let whole = take > 0 && held + take == talk.tokens.len();
@@ -183,7 +186,8 @@ impl<'e, C: Conversation> Scheduler<'e, C> {
                 note(&mut self.noted[slot], &mut self.drafting, (&talk.tokens, &guess));
                 guess.clear();
             }
-            guess.truncate(self.cache.room() / (self.slots.len() - slot));
+            guess.truncate(spare);
+            spare -= guess.len();
             for &token in &guess {
                 self.cache.add(slot, token, Output::Logits)?;
             }

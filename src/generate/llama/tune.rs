@@ -106,7 +106,7 @@ impl Tuner<'_> {
         bench.read()?;
         let each = |(time, steps): (Duration, u32)| time.as_secs_f32() / steps as f32;
         let plain = each(bench.write(1)?);
-        let ahead = each(bench.write(1 + AHEAD as usize)?);
+        let ahead = each(bench.write((plan.batch / plan.slots).clamp(1, 1 + AHEAD) as usize)?);
         Ok((ahead / plain.max(1e-9)).max(1.0))
     }
 }
