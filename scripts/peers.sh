@@ -35,6 +35,8 @@ export HF_HUB_OFFLINE=1
 "$python" tests/peers/vectors.py --program "$vectors" "$data"
 "$python" tests/peers/architectures.py --program "$vectors" --nearmiss "$nearmiss"
 
+"$python" tests/peers/templates.py
+
 # An encoder of each kind, trained for two steps, as `nearmiss train` saves it.
 work=$target/peers-work
 rm -rf "$work"

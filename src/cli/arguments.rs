@@ -3,6 +3,7 @@
 use super::bm25::{Bm25Arguments, Explain, Index};
 use super::import::Import;
 use super::inspect::Inspect;
+use super::tune::{EngineArguments, Tune};
 use crate::data::Seed;
 use crate::encode::Prompts;
 use crate::encode::device::DeviceChoice;
@@ -91,6 +92,8 @@ pub(super) enum Command {
     /// Let a local model write.
     #[command(subcommand)]
     Generate(Generate),
+    /// Find the fastest settings of a generator on this machine, in a few seconds, and keep them.
+    Tune(Tune),
     /// Make training instances from candidates.
     Mix(super::mix::Mix),
     /// Write instances in the form of another trainer.
@@ -221,9 +224,8 @@ pub(super) struct GenerateNegatives {
     /// Most tokens of a reply.
     #[arg(long, default_value_t = 1024)]
     pub max_tokens: u32,
-    /// Chat template of models that bring none: chatml or plain.
-    #[arg(long, value_name = "NAME")]
-    pub chat_template: Option<String>,
+    #[command(flatten)]
+    pub engine: EngineArguments,
     /// Seed of the draws.
     #[arg(long, default_value_t = Seed(1))]
     pub seed: Seed,

@@ -4,12 +4,11 @@ use super::arguments::{self, Arguments, Command, Generate, PromptArguments};
 use super::bm25;
 use super::progress::Terminal;
 use super::{Verdict, import, inspect};
-use crate::data::{Digest, Fault, Provenance, Store, jsonl};
+use crate::data::{Digest, Provenance, Store, jsonl};
 use crate::encode::{FreshEncoder, device};
 use crate::experiment::recipe::DenseChoice;
 use crate::experiment::stages::{self, DenseSettings, OpenEncoder, Workplace};
 use crate::experiment::{ExperimentError, Recipe, chain, generate};
-use crate::generate::EngineSettings;
 use crate::model::ModelPlaces;
 use crate::negatives::Task;
 use crate::negatives::written::WrittenSettings;
@@ -61,6 +60,7 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
         Command::Filter(filter) => super::filter::run(&work, &filter),
         Command::Why(why) => super::why::run(&work, &why),
         Command::Generate(Generate::Negatives(generate)) => generate_negatives(&work, &generate),
+        Command::Tune(tune) => super::tune::run(&work, &tune),
         Command::Mix(mix) => super::mix::run(&work, &mix),
         Command::Export(export) => super::export::run(&work, &export),
         Command::Train(train) => super::train::run(&work, &train),
@@ -194,11 +194,7 @@ fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegat
     if let Some(temperature) = arguments.temperature {
         settings.sampling = crate::generate::Sampling::with_temperature(temperature)?;
     }
-    let mut engine = EngineSettings::default();
-    if let Some(name) = &arguments.chat_template {
-        engine.chat_template = serde_json::from_value(json!(name))
-            .map_err(|_| Fault::new(Path::new("--chat-template"), "own, chatml or plain", name.as_str()))?;
-    }
+    let engine = arguments.engine.settings()?;
     let written = generate::write(work, &arguments.generator, &tasks, &settings, &engine)?;
     jsonl::write(&arguments.out, &written.candidates)?;
     let mut provenance =

@@ -16,6 +16,7 @@ mod progress;
 mod rerank;
 mod score;
 mod train;
+mod tune;
 mod why;
 
 use arguments::Arguments;

@@ -50,6 +50,12 @@ impl Store {
         self.root.join(format!("{}-{}", stage.stage, stage.key().short(16)))
     }
 
+    /// A file that lies in the store under its own name.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
     /// The journal of a stage that is still running.
     #[must_use]
     pub fn journal(&self, stage: &Provenance) -> PathBuf {

@@ -4,13 +4,13 @@ use super::mining::digest_of_tasks;
 use super::stages::{Workplace, counts_of, to_json};
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
-use crate::data::{Candidate, Digest, Provenance, jsonl};
-use crate::generate::EngineSettings;
+use crate::data::{Candidate, Digest, Provenance, atomic, jsonl};
+use crate::generate::{EngineSettings, Tuned};
 use crate::model::gguf::Gguf;
 use crate::negatives::Task;
 use crate::negatives::written::{Summary, WrittenSettings};
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What the generator wrote.
 pub struct Written {
@@ -46,7 +46,7 @@ pub fn write(
     let prompt =
         crate::text::prompt::PromptFile::find(&settings.prompt, crate::negatives::written::conversation::INPUTS)?;
     // Threads and batch sizes are no part of the key: they change the last digits, not what is asked for.
-    let told = json!({"written": settings, "context": engine.context, "chat_template": engine.chat_template});
+    let told = json!({"written": settings, "context": engine.context, "chat_template": engine.chat_template, "thinking": engine.thinking});
     let stage = Provenance::new("generate", told)
         .input("generator", weights.clone())
         .input("prompt", prompt.digest)
@@ -67,6 +67,25 @@ pub fn write(
     Ok(Written { candidates, summary, stored })
 }
 
+/// Where the store keeps what was tuned for a generator.
+fn tuned_name(weights: &Digest) -> String {
+    format!("tuned-{}.json", weights.short(16))
+}
+
+/// Keeps what was tuned, for every later use of the generator with this store; where it lies.
+///
+/// # Errors
+/// [`ExperimentError::Data`] when it cannot be written.
+pub fn keep_tuned(work: &Workplace<'_>, weights: &Digest, tuned: &Tuned) -> Result<PathBuf> {
+    let path = work.store.file(&tuned_name(weights));
+    atomic::write_file(&path, |file| {
+        serde_json::to_writer_pretty(&mut *file, tuned)
+            .map_err(std::io::Error::other)
+            .map_err(crate::data::Error::io("write", &path))
+    })?;
+    Ok(path)
+}
+
 #[cfg(feature = "llm")]
 fn run(
     work: &Workplace<'_>,
@@ -75,7 +94,16 @@ fn run(
     (settings, engine): (&WrittenSettings, &EngineSettings),
     journal: &Path,
 ) -> Result<(Vec<Candidate>, Summary)> {
-    let mut engine = crate::generate::LlamaEngine::load(gguf, weights, engine.clone())?;
+    let mut engine = engine.clone();
+    let tuned = work.store.file(&tuned_name(&weights));
+    if tuned.is_file() {
+        let text = std::fs::read_to_string(&tuned).map_err(crate::data::Error::io("read", &tuned))?;
+        // A file of another version is as good as none.
+        if let Ok(tuned) = serde_json::from_str::<Tuned>(&text) {
+            engine = engine.or_tuned(&tuned, std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+        }
+    }
+    let mut engine = crate::generate::LlamaEngine::load(gguf, weights, engine)?;
     Ok(crate::negatives::written::write(tasks, &mut engine, settings, journal, work.watch)?)
 }
 

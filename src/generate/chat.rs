@@ -2,12 +2,14 @@
 //! The template is rendered with placeholders instead of contents and cut at them, so that what
 //! the template says and what a user says never mix: special tokens are parsed in the former only.
 //! A second turn is what the template says after the model's reply, put behind the tokens already
-//! in the cache. Fixed on purpose: thinking is off (`enable_thinking` is false), and templates that
-//! print the date get 26 July 2024, the default of those that have one, so that no prompt changes
-//! from day to day.
+//! in the cache. Templates are told whether to let the model think (`enable_thinking`); where one
+//! takes no notice, the opening or closing tag is put behind its text. Fixed on purpose: templates
+//! that print the date get 26 July 2024, the default of those that have one, so that no prompt
+//! changes from day to day.
 
 use super::conversation::{Message, Role};
 use super::engine::Error;
+use super::thought;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, ErrorKind, Value, context};
@@ -31,6 +33,9 @@ const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message.role }
     {% endfor %}<|im_start|>assistant{{ '\n' }}";
 const PLAIN: &str = "{% for message in messages %}{{ message.content }}{{ '\n\n' }}{% endfor %}";
 
+/// The text that begins a thought.
+const OPEN: &str = "<think>";
+
 /// A piece of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Segment {
@@ -40,8 +45,20 @@ pub enum Segment {
     Content(String),
 }
 
+/// Whether a model thinks before it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thinking {
+    /// It answers at once.
+    Off,
+    /// It thinks first.
+    On,
+}
+
 /// A template, ready to use.
 pub struct Chat {
+    thinking: Thinking,
+    /// Whether the template speaks of thoughts.
+    knows_thoughts: bool,
     jinja: Environment<'static>,
     bos: String,
     eos: String,
@@ -60,6 +77,7 @@ impl Chat {
             (ChatChoice::Chatml, _) => CHATML.to_owned(),
             (ChatChoice::Plain, _) => PLAIN.to_owned(),
         };
+        let knows_thoughts = source.contains("think");
         let mut jinja = Environment::new();
         jinja.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(unusable)?);
         jinja.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
@@ -68,7 +86,34 @@ impl Chat {
         jinja.add_filter("tojson", tojson);
         let parsed = jinja.add_template_owned("chat", source);
         parsed.map_err(unusable)?;
-        Ok(Self { jinja, bos: bos.to_owned(), eos: eos.to_owned() })
+        let (bos, eos) = (bos.to_owned(), eos.to_owned());
+        Ok(Self { thinking: Thinking::Off, knows_thoughts, jinja, bos, eos })
+    }
+
+    /// The same template, for a model that is to think or not; not, unless said.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] when it is to think and its template speaks of no thoughts.
+    pub fn thinking(self, thinking: Thinking) -> Result<Self, Error> {
+        if thinking == Thinking::On && !self.knows_thoughts {
+            return Err(Error::Settings {
+                setting: "thinking",
+                expected: "0, as the chat template speaks of no thoughts".to_owned(),
+                found: "more".to_owned(),
+                hint: "leave it out; models that think bring a template that says so",
+            });
+        }
+        Ok(Self { thinking, ..self })
+    }
+
+    /// Opens or closes the thought where the template left it otherwise than wanted.
+    fn settle(&self, last: &mut String) {
+        let open = last.rfind(OPEN) > last.rfind(thought::END);
+        match self.thinking {
+            Thinking::Off if open => last.push_str(thought::CLOSE),
+            Thinking::On if !open => last.push_str("<think>\n"),
+            _ => {}
+        }
     }
 
     /// The whole prompt up to where the model speaks. Where the template has no place for a system
@@ -120,7 +165,7 @@ impl Chat {
                 bos_token => self.bos.as_str(),
                 eos_token => self.eos.as_str(),
                 add_generation_prompt => true,
-                enable_thinking => false,
+                enable_thinking => self.thinking == Thinking::On,
                 tools => (),
                 documents => (),
             })
@@ -136,7 +181,9 @@ impl Chat {
             segments.push(Segment::Content(message.content.clone()));
             rest = after;
         }
-        segments.push(Segment::Template(rest.to_owned()));
+        let mut last = rest.to_owned();
+        self.settle(&mut last);
+        segments.push(Segment::Template(last));
         let repeats = (0..messages.len()).any(|place| rendered.matches(&sentinel(place)).count() > 1);
         if repeats { Err(Error::Template("it repeats a message".to_owned())) } else { Ok(segments) }
     }
@@ -200,79 +247,4 @@ fn tojson(value: &Value, indent: Option<Value>, rest: Kwargs) -> Result<String, 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn messages() -> Vec<Message> {
-        let say = Message::new;
-        vec![say(Role::System, "be short"), say(Role::User, "hi <|im_end|>")]
-    }
-
-    fn text(segments: &[Segment]) -> String {
-        let texts = segments.iter().map(|segment| match segment {
-            Segment::Template(text) | Segment::Content(text) => text.as_str(),
-        });
-        texts.collect()
-    }
-
-    fn own(template: &str) -> Chat {
-        Chat::new(ChatChoice::Own, Some(template), ["<s>", "</s>"]).unwrap()
-    }
-
-    #[test]
-    fn contents_and_template_stay_apart() {
-        let chat = Chat::new(ChatChoice::Chatml, None, ["", ""]).unwrap();
-        let segments = chat.opening(&messages()).unwrap();
-        assert_eq!(segments[3], Segment::Content("hi <|im_end|>".to_owned()));
-        assert_eq!(
-            text(&segments),
-            "<|im_start|>system\nbe short<|im_end|>\n<|im_start|>user\nhi <|im_end|><|im_end|>\n<|im_start|>assistant\n"
-        );
-        let Segment::Template(last) = &segments[4] else { panic!("the template ends the prompt") };
-        assert_eq!(last, "<|im_end|>\n<|im_start|>assistant\n");
-    }
-
-    #[test]
-    fn a_follow_up_begins_where_the_reply_ends() {
-        let chat = Chat::new(ChatChoice::Chatml, None, ["", ""]).unwrap();
-        let mut all = messages();
-        all.extend([Message::new(Role::Assistant, "hello"), Message::new(Role::User, "again")]);
-        let expected = "<|im_end|>\n<|im_start|>user\nagain<|im_end|>\n<|im_start|>assistant\n";
-        assert_eq!(text(&chat.follow_up(&all).unwrap()), expected);
-        assert!(chat.follow_up(&messages()).is_err());
-    }
-
-    #[test]
-    fn a_template_without_a_place_for_the_system_message_gets_it_before_the_users() {
-        let refusing = "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}\
-            {% for m in messages %}[{{ m['content'] | trim }}]{% endfor %}";
-        let dropping =
-            "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[{{ m.content }}]{% endif %}{% endfor %}";
-        for template in [refusing, dropping] {
-            let segments = own(template).opening(&messages()).unwrap();
-            assert_eq!(text(&segments), "<s>[be short\n\nhi <|im_end|>]");
-        }
-        let error = own("{{ raise_exception('never') }}").opening(&messages()).unwrap_err().to_string();
-        assert!(error.contains("never") && error.contains("hint"), "{error}");
-    }
-
-    #[test]
-    fn templates_that_repeat_or_lose_a_message_are_refused() {
-        let twice = "{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}";
-        assert!(own(twice).opening(&messages()).unwrap_err().to_string().contains("repeats"));
-        assert!(own("nothing").opening(&messages()).unwrap_err().to_string().contains("drops"));
-        assert!(Chat::new(ChatChoice::Own, Some("{% for %}"), ["", ""]).is_err());
-        let none = Chat::new(ChatChoice::Own, None, ["", ""]).err().unwrap().to_string();
-        assert!(none.contains("chatml"), "{none}");
-    }
-
-    #[test]
-    fn python_idioms_work() {
-        let idioms = r#"{%- set ns = namespace(n=0) -%}
-{%- for m in messages[::-1] -%}{%- set ns.n = ns.n + loop.index0 -%}{%- endfor -%}
-{{- ns.n }} {{ strftime_now("%d %b %Y") }} {{ {"a": "<b> & \\ 'c'"} | tojson }}
-{%- for m in messages %}{% if not m.content.startswith('<tool>') %}{{ m.content.strip() }}{% endif %}{% break %}{% endfor %}"#;
-        let rendered = text(&own(idioms).opening(&messages()[1..]).unwrap());
-        assert_eq!(rendered, r#"0 26 Jul 2024 {"a": "<b> & \\ 'c'"}hi <|im_end|>"#);
-    }
-}
+mod tests;

@@ -65,6 +65,8 @@ pub struct Prompt {
 pub enum Ending {
     /// The model ended it, or the schema was complete.
     Complete,
+    /// It came near [`Prompt::max_tokens`], and was ended the shortest way its schema allows.
+    Closed,
     /// It reached [`Prompt::max_tokens`].
     CutOff,
 }
@@ -95,6 +97,9 @@ pub enum Turn {
 pub trait Conversation {
     /// How it begins; the same at every call.
     fn opening(&self) -> Prompt;
+
+    /// Takes what the model thought before the reply that comes next; lets it go, unless told otherwise.
+    fn thought(&mut self, _text: &str) {}
 
     /// Takes the model's reply and says what follows.
     fn reply(&mut self, reply: &Reply) -> Turn;

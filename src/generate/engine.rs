@@ -1,7 +1,7 @@
 //! What every engine does: run conversations and hand back each as it ends.
-//! Also its settings, counts and errors, which do not need llama.cpp.
+//! Also its counts and errors, which do not need llama.cpp.
 
-use super::{ChatChoice, Conversation};
+use super::Conversation;
 use crate::data::{self, Watch};
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Usage {
     /// Prompt tokens, over all turns.
     pub tokens_in: u32,
-    /// Of these, tokens whose cache cells the conversation before had left.
+    /// Of these, tokens that were not decoded: their cache cells were another conversation's.
     pub tokens_reused: u32,
     /// Tokens written, over all turns.
     pub tokens_out: u32,
@@ -30,6 +30,14 @@ pub enum Refusal {
         reply: u32,
         /// Tokens the context holds.
         window: u32,
+    },
+    /// The shortest reply its schema allows has more tokens than it may have.
+    #[error("the shortest reply its schema allows has {shortest} tokens, it may have {most}")]
+    ReplyTooShort {
+        /// Tokens of the shortest reply.
+        shortest: u32,
+        /// Most tokens it may have.
+        most: u32,
     },
     /// A message is too long to be worth counting its tokens.
     #[error("a message has {bytes} bytes, above {limit}, which no window of {window} tokens holds")]
@@ -61,7 +69,7 @@ pub trait Engine<C: Conversation> {
     fn identity(&self) -> serde_json::Value;
 
     /// Runs each conversation to its end and hands it to `finished`, in any order.
-    /// Conversations are taken from the iterator only as they are needed.
+    /// Conversations are taken from the iterator as they are needed, a bounded number ahead.
     ///
     /// # Errors
     /// [`Error`] when the model cannot go on; what `finished` returns; [`data::Error::Stopped`]
@@ -72,51 +80,6 @@ pub trait Engine<C: Conversation> {
         finished: &mut dyn FnMut(Finished<C>) -> data::Result<()>,
         watch: &dyn Watch,
     ) -> Result<(), Error>;
-}
-
-/// How a model is loaded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EngineSettings {
-    /// Tokens of the window, 64 up to what the model was trained for; default that, at most 4096.
-    /// Too small: prompts are refused. Too large: memory for nothing.
-    pub context: Option<u32>,
-    /// Prompt tokens decoded together, 1 to 4096, default 512. Smaller: slower prompts. Larger: more memory.
-    pub batch: u32,
-    /// Threads, 1 and up; default half of the processors the system counts. More than are free is many
-    /// times slower (2 instead of 1 with one free: 14 against 284 tokens a second).
-    pub threads: Option<u32>,
-    /// Flash attention, default off: on CPUs it was 1.3 times slower; on GPUs it may be faster.
-    pub flash_attention: FlashAttention,
-    /// Most memory for keys and values in MiB, default 4096. What needs more is refused before loading.
-    pub key_value_mib: u32,
-    /// Which chat template, default the model's own.
-    pub chat_template: ChatChoice,
-}
-
-impl Default for EngineSettings {
-    fn default() -> Self {
-        Self {
-            context: None,
-            batch: 512,
-            threads: None,
-            flash_attention: FlashAttention::Off,
-            key_value_mib: 4096,
-            chat_template: ChatChoice::Own,
-        }
-    }
-}
-
-/// Whether attention is computed by llama.cpp's fused kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FlashAttention {
-    /// Never.
-    Off,
-    /// Always.
-    On,
-    /// Where llama.cpp thinks it pays.
-    Auto,
 }
 
 /// What stops an engine.

@@ -1,50 +1,53 @@
-//! The engine over llama.cpp: one model, one context, one conversation at a time.
-//! A conversation reuses the cache cells of the tokens it shares with the one before, and its
-//! later turns go on where the reply ended. The file is checked ([`Gguf`]) and the memory for keys
-//! and values computed before llama.cpp sees either.
-//! The same weights, request and machine give the same reply whatever was asked before, except for
-//! rounding: a reused prefix was decoded in other batches, and threads and batch sizes change sums
-//! in their last digits, which can turn a draw.
-//! Simple on purpose: no batching of several conversations, no forced tokens, no speculation; the
-//! scheduler that does these replaces [`LlamaEngine::run`] and [`session`], and nothing else.
+//! The engine over llama.cpp: one model, one context, many conversations at once.
+//! The file is checked ([`Gguf`]) and the memory for keys and values computed ([`Plan`]) before
+//! llama.cpp sees either. Here a model is loaded and texts become tokens; [`scheduler`] runs
+//! conversations over a [`cache`], [`talk`] is one of them.
 
+pub mod cache;
 mod log;
-pub mod session;
+pub mod meter;
+pub mod plan;
+mod scheduler;
+mod talk;
+mod tune;
 
-use super::chat::{Chat, Segment};
-use super::constraint::{Constraints, NoToken};
-use super::conversation::{Conversation, Ending, Message, Prompt, Reply, Role, Turn};
-use super::engine::{Engine, EngineSettings, Error, Finished, Refusal, Usage};
-use super::sampler::Sampler;
+use super::chat::{Chat, Segment, Thinking};
+use super::constraint::Constraints;
+use super::conversation::Conversation;
+use super::engine::{Engine, Error, Finished, Refusal};
+use super::settings::EngineSettings;
+use super::thought;
+use super::words::Words;
 use crate::data::{self, Digest, Watch};
 use crate::model::gguf::Gguf;
+use cache::Cache;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
-use session::Session;
+use meter::{Clock, Meter, Spent};
+use plan::Plan;
+use scheduler::{Ports, Scheduler};
 use std::cell::OnceCell;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 pub use log::lines as log_lines;
 
-/// Bytes of a number in the cache (f16).
-const CACHE_NUMBER: u64 = 2;
-/// The window when the settings leave it open.
-const DEFAULT_WINDOW: u32 = 4096;
 /// No vocabulary has tokens this long on average; longer messages are refused before tokenization.
 const BYTES_PER_TOKEN: usize = 16;
 
 /// A loaded model that runs conversations.
 pub struct LlamaEngine {
-    model: LlamaModel,
+    model: Arc<LlamaModel>,
+    words: Words,
     gguf: Gguf,
     weights: Digest,
     chat: Chat,
     constraints: OnceCell<Constraints>,
     settings: EngineSettings,
-    window: u32,
+    plan: Plan,
+    meter: Meter,
 }
 
 /// llama.cpp's global state; made once, kept until the process ends.
@@ -64,7 +67,7 @@ impl LlamaEngine {
     /// [`Error::Settings`] when the window or its memory cannot be; [`Error::Template`];
     /// [`Error::Llama`] when llama.cpp refuses the file.
     pub fn load(gguf: Gguf, weights: Digest, settings: EngineSettings) -> Result<Self, Error> {
-        let window = window(&gguf, &settings)?;
+        let mut plan = Plan::new(&gguf, &settings)?;
         let backend = backend()?;
         let layers = if backend.supports_gpu_offload() { u32::MAX } else { 0 };
         let parameters = LlamaModelParams::default().with_n_gpu_layers(layers);
@@ -77,7 +80,22 @@ impl LlamaEngine {
         };
         let ends = [special(model.vocab().bos()), special(model.vocab().eos())];
         let chat = Chat::new(settings.chat_template, gguf.chat_template.as_deref(), [&ends[0], &ends[1]])?;
-        Ok(Self { model, gguf, weights, chat, constraints: OnceCell::new(), settings, window })
+        let chat = chat.thinking(if settings.thinking > 0 { Thinking::On } else { Thinking::Off })?;
+        if model.is_recurrent() || model.is_hybrid() {
+            plan.no_sharing = Some("its memory is recurrent and cannot be cut");
+        }
+        let words = words(&model);
+        Ok(Self {
+            model: Arc::new(model),
+            words,
+            gguf,
+            weights,
+            chat,
+            constraints: OnceCell::new(),
+            settings,
+            plan,
+            meter: Meter::default(),
+        })
     }
 
     /// [`LlamaEngine::load`] after checking the file at `path` and taking its digest.
@@ -94,25 +112,36 @@ impl LlamaEngine {
         &self.gguf
     }
 
-    /// Tokens that prompt and reply may have together.
+    /// What it was given on this machine.
     #[must_use]
-    pub fn window(&self) -> u32 {
-        self.window
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
-    /// An empty cache over this model.
+    /// Measures from now on by `clock`.
+    pub fn measure(&mut self, clock: Clock) {
+        self.meter.start(clock);
+    }
+
+    /// What was spent since [`LlamaEngine::measure`].
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.meter.spent()
+    }
+
+    /// Empty sequences over this model, one for each slot.
     ///
     /// # Errors
-    /// [`Error::Llama`] when llama.cpp cannot make it.
-    pub fn session(&self) -> Result<Session<'_>, Error> {
-        Session::new(&self.model, backend()?, &self.settings, self.window)
+    /// [`Error::Llama`] when llama.cpp cannot make them.
+    pub fn cache(&self) -> Result<Cache<'_>, Error> {
+        Cache::new(&self.model, backend()?, &self.plan)
     }
 
     /// Tokens of a prompt's segments; a message's content never becomes a control token.
     /// A text's start gets the token that begins a text, where the model wants one.
-    fn tokens(&self, segments: &[Segment], place: Place) -> Result<Vec<LlamaToken>, Refusal> {
+    fn tokens(&self, segments: &[Segment], place: Place) -> Result<Vec<u32>, Refusal> {
         let vocabulary = self.model.vocab();
-        let limit = self.window as usize * BYTES_PER_TOKEN;
+        let limit = self.plan.window as usize * BYTES_PER_TOKEN;
         let mut tokens = Vec::new();
         // Blanks before a content are tokenized with it: most vocabularies have words with their blank.
         let mut blanks = "";
@@ -121,141 +150,74 @@ impl LlamaEngine {
                 Segment::Template(text) => {
                     let kept = text.trim_end_matches(' ');
                     blanks = &text[kept.len()..];
-                    self.append(&mut tokens, kept, Special::Parse);
+                    append(&self.model, &mut tokens, kept, Special::Parse);
                 }
                 Segment::Content(text) if text.len() > limit => {
-                    return Err(Refusal::MessageTooLong { bytes: text.len(), limit, window: self.window });
+                    return Err(Refusal::MessageTooLong { bytes: text.len(), limit, window: self.plan.window });
                 }
-                Segment::Content(text) => self.append(&mut tokens, &format!("{blanks}{text}"), Special::Keep),
+                Segment::Content(text) => append(&self.model, &mut tokens, &format!("{blanks}{text}"), Special::Keep),
             }
         }
         if matches!(segments.last(), Some(Segment::Template(_))) {
-            self.append(&mut tokens, blanks, Special::Keep);
+            append(&self.model, &mut tokens, blanks, Special::Keep);
         }
         let bos = vocabulary.bos();
         if place == Place::Start && vocabulary.should_add_bos() && bos.0 >= 0 && tokens.first() != Some(&bos) {
             tokens.insert(0, bos);
         }
-        Ok(tokens)
+        Ok(tokens.into_iter().map(|token| token.0.cast_unsigned()).collect())
     }
 
-    /// Adds the tokens of `text` as they are in the middle of a text: some vocabularies put a blank
-    /// before whatever they are given, which is undone by a line break that is taken away again.
-    fn append(&self, tokens: &mut Vec<LlamaToken>, text: &str, special: Special) {
-        let vocabulary = self.model.vocab();
-        let tokenize = |text: &str| match text {
-            "" => Vec::new(),
-            text => vocabulary.tokenize(text.as_bytes(), false, special == Special::Parse),
-        };
-        if tokens.last().is_some_and(|&token| !vocabulary.is_control(token)) {
-            let (broken, line_break) = (tokenize(&format!("\n{text}")), tokenize("\n"));
-            if let Some(own) = broken.strip_prefix(line_break.as_slice()) {
-                tokens.extend(own);
-                return;
-            }
-        }
-        tokens.extend(tokenize(text));
-    }
-
-    /// The vocabulary as the constraint needs it, made once: control tokens are no text.
+    /// The vocabulary as the constraint needs it, made once.
     fn constraints(&self) -> Result<&Constraints, Error> {
         if let Some(made) = self.constraints.get() {
             return Ok(made);
         }
-        let vocabulary = self.model.vocab();
-        let words: Vec<Vec<u8>> =
-            vocabulary.tokens().map(|token| vocabulary.token_to_piece(token, false, None)).collect();
-        let ends: Vec<u32> = vocabulary
+        let model = Arc::clone(&self.model);
+        let tokenize = move |text: &str| {
+            let tokens = inside(&model, text, Special::Keep);
+            tokens.into_iter().map(|token| token.0.cast_unsigned()).collect()
+        };
+        let made = Constraints::new(&self.words, Box::new(tokenize))?;
+        Ok(self.constraints.get_or_init(|| made))
+    }
+}
+
+/// Adds the tokens of `text`: as they are inside a text, unless it begins one.
+fn append(model: &LlamaModel, tokens: &mut Vec<LlamaToken>, text: &str, special: Special) {
+    if tokens.last().is_some_and(|&token| !model.vocab().is_control(token)) {
+        tokens.extend(inside(model, text, special));
+    } else if !text.is_empty() {
+        tokens.extend(model.vocab().tokenize(text.as_bytes(), false, special == Special::Parse));
+    }
+}
+
+/// The tokens of `text` in the middle of a text: some vocabularies put a blank before whatever they
+/// are given, which is undone by a line break that is taken away again.
+fn inside(model: &LlamaModel, text: &str, special: Special) -> Vec<LlamaToken> {
+    let tokenize = |text: &str| model.vocab().tokenize(text.as_bytes(), false, special == Special::Parse);
+    if text.is_empty() {
+        return Vec::new();
+    }
+    let (broken, line_break) = (tokenize(&format!("\n{text}")), tokenize("\n"));
+    match broken.strip_prefix(line_break.as_slice()) {
+        Some(own) => own.to_vec(),
+        None => tokenize(text),
+    }
+}
+
+fn words(model: &LlamaModel) -> Words {
+    let vocabulary = model.vocab();
+    let said = |text: &str| inside(model, text, Special::Parse).iter().map(|token| token.0.cast_unsigned()).collect();
+    Words {
+        pieces: vocabulary.tokens().map(|token| vocabulary.token_to_piece(token, false, None)).collect(),
+        ends: vocabulary
             .tokens()
             .filter(|&token| vocabulary.is_eog(token))
             .map(|token| token.0.cast_unsigned())
-            .collect();
-        let made = Constraints::new(&words, &ends)?;
-        Ok(self.constraints.get_or_init(|| made))
-    }
-
-    fn converse<C: Conversation>(
-        &self,
-        session: &mut Session<'_>,
-        conversation: &mut C,
-        watch: &dyn Watch,
-    ) -> Result<(Usage, Option<Refusal>), Error> {
-        let prompt = conversation.opening();
-        let mut talk = Talk {
-            sampler: Sampler::new(prompt.sampling, prompt.seed),
-            messages: prompt.messages.clone(),
-            tokens: Vec::new(),
-            usage: Usage::default(),
-        };
-        let mut added = self.tokens(&self.chat.opening(&talk.messages)?, Place::Start);
-        loop {
-            let refused = match added {
-                Err(refusal) => Some(refusal),
-                Ok(tokens) => {
-                    talk.usage.tokens_in += count(&tokens);
-                    talk.tokens.extend(tokens);
-                    self.too_long(&talk.tokens, prompt.max_tokens)
-                }
-            };
-            if refused.is_some() {
-                return Ok((talk.usage, refused));
-            }
-            let reply = self.answer(session, &mut talk, &prompt, watch)?;
-            let Turn::Say(message) = conversation.reply(&reply) else { return Ok((talk.usage, None)) };
-            talk.messages.push(Message { role: Role::Assistant, content: reply.text });
-            talk.messages.push(Message::new(Role::User, &message));
-            added = self.tokens(&self.chat.follow_up(&talk.messages)?, Place::Later);
-        }
-    }
-
-    fn too_long(&self, tokens: &[LlamaToken], reply: u32) -> Option<Refusal> {
-        let (prompt, window) = (count(tokens), self.window);
-        (prompt.saturating_add(reply) > window).then_some(Refusal::PromptTooLong { prompt, reply, window })
-    }
-
-    fn answer(
-        &self,
-        session: &mut Session<'_>,
-        talk: &mut Talk,
-        prompt: &Prompt,
-        watch: &dyn Watch,
-    ) -> Result<Reply, Error> {
-        let vocabulary = self.model.vocab();
-        let mut constraint = match &prompt.schema {
-            Some(schema) => Some(self.constraints()?.begin(schema)?),
-            None => None,
-        };
-        let reused = session.feed(&talk.tokens)?;
-        if talk.usage.replies == 0 {
-            talk.usage.tokens_reused = reused;
-        }
-        let mut bytes = Vec::new();
-        let mut written = 0;
-        let ending = loop {
-            watch.check()?;
-            if written == prompt.max_tokens {
-                break Ending::CutOff;
-            }
-            let logits = session.logits();
-            let drawn = match &mut constraint {
-                Some(constraint) => constraint.next(&mut talk.sampler, logits),
-                None => talk.sampler.pick(logits, None).map_err(NoToken::from),
-            };
-            let token = LlamaToken(drawn.map_err(|error| no_token(error, &talk.tokens))?.cast_signed());
-            if vocabulary.is_eog(token) {
-                break Ending::Complete;
-            }
-            written += 1;
-            bytes.extend(vocabulary.token_to_piece(token, false, None));
-            talk.tokens.push(token);
-            if constraint.as_ref().is_some_and(super::constraint::Constraint::is_complete) {
-                break Ending::Complete;
-            }
-            session.feed(&talk.tokens)?;
-        };
-        talk.usage.replies += 1;
-        talk.usage.tokens_out += written;
-        Ok(Reply { text: String::from_utf8_lossy(&bytes).into_owned(), tokens: written, ending })
+            .collect(),
+        thought_end: said(thought::END),
+        thought_close: said(thought::CLOSE),
     }
 }
 
@@ -272,21 +234,15 @@ enum Special {
     Keep,
 }
 
-/// A conversation under way: everything said, as messages and as tokens.
-struct Talk {
-    sampler: Sampler,
-    messages: Vec<Message>,
-    tokens: Vec<LlamaToken>,
-    usage: Usage,
-}
-
 impl<C: Conversation> Engine<C> for LlamaEngine {
     fn identity(&self) -> serde_json::Value {
         serde_json::json!({
             "weights": self.weights,
             "architecture": self.gguf.architecture,
             "chat_template": self.settings.chat_template,
-            "engine": "llama-cpp-2 0.1.160, one sequence",
+            "thinking": self.settings.thinking,
+            "cache_type": self.settings.cache_type,
+            "engine": "llama-cpp-2 0.1.160",
         })
     }
 
@@ -296,57 +252,11 @@ impl<C: Conversation> Engine<C> for LlamaEngine {
         finished: &mut dyn FnMut(Finished<C>) -> data::Result<()>,
         watch: &dyn Watch,
     ) -> Result<(), Error> {
-        let mut session = self.session()?;
-        for mut conversation in conversations {
-            watch.check()?;
-            let (usage, refused) = self.converse(&mut session, &mut conversation, watch)?;
-            finished(Finished { conversation, usage, refused })?;
+        if let Some(reason) = self.plan.no_sharing {
+            watch.note(&format!("prompts are not shared between conversations: {reason}"));
         }
-        Ok(())
+        Scheduler::new(self)?.run(Ports { conversations, finished, watch })
     }
-}
-
-/// The window the settings ask for, when the model and the memory limit allow it.
-fn window(gguf: &Gguf, settings: &EngineSettings) -> Result<u32, Error> {
-    let trained = gguf.context_length;
-    let window = settings.context.unwrap_or(trained.min(DEFAULT_WINDOW));
-    if !(64..=trained.max(64)).contains(&window) {
-        return Err(Error::Settings {
-            setting: "context",
-            expected: format!("64 to {trained} tokens, what this model was trained for"),
-            found: window.to_string(),
-            hint: "leave it out to get the largest that is sensible",
-        });
-    }
-    if !(1..=4096).contains(&settings.batch) || settings.threads == Some(0) {
-        return Err(Error::Settings {
-            setting: "batch, threads",
-            expected: "a batch of 1 to 4096 tokens and at least one thread".to_owned(),
-            found: format!("{} and {:?}", settings.batch, settings.threads),
-            hint: "leave them out to get the defaults",
-        });
-    }
-    let mib = (gguf.key_value_bytes(CACHE_NUMBER).saturating_mul(u64::from(window))).div_ceil(1 << 20);
-    if mib > u64::from(settings.key_value_mib) {
-        return Err(Error::Settings {
-            setting: "context",
-            expected: format!("keys and values in at most {} MiB (key_value_mib)", settings.key_value_mib),
-            found: format!("{mib} MiB for {window} tokens of {} blocks", gguf.block_count),
-            hint: "lower context, or raise key_value_mib if the machine has the memory",
-        });
-    }
-    Ok(window)
-}
-
-fn no_token(error: NoToken, tokens: &[LlamaToken]) -> Error {
-    match error {
-        NoToken::NotFinite => Error::NotFinite { after: tokens.len() },
-        NoToken::Constraint(error) => Error::Schema(error),
-    }
-}
-
-fn count(tokens: &[LlamaToken]) -> u32 {
-    u32::try_from(tokens.len()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ pub struct Gguf {
     pub key_length: u32,
     /// Width of one head's value.
     pub value_length: u32,
+    /// Tokens back to which some of its blocks attend, where that is not all.
+    pub sliding_window: Option<u32>,
     /// Tokens of the vocabulary.
     pub vocabulary: u32,
     /// The model's own chat template (Jinja), if it has one.
@@ -107,6 +109,7 @@ impl Gguf {
             key_value_heads,
             key_length: width("attention.key_length")?,
             value_length: width("attention.value_length")?,
+            sliding_window: keys.number(&of("attention.sliding_window"), 0..=u64::from(u32::MAX))?,
             vocabulary,
             chat_template: keys.chat_template()?,
             bos: keys.token("tokenizer.ggml.bos_token_id", vocabulary)?,
@@ -116,11 +119,11 @@ impl Gguf {
         })
     }
 
-    /// Bytes the keys and values of one token take, at `bytes_each` for a number (2 for f16).
+    /// Numbers that the keys and values of one token are.
     #[must_use]
-    pub fn key_value_bytes(&self, bytes_each: u64) -> u64 {
+    pub fn key_value_numbers(&self) -> u64 {
         let heads: u64 = self.key_value_heads.iter().map(|&heads| u64::from(heads)).sum();
-        heads * (u64::from(self.key_length) + u64::from(self.value_length)) * bytes_each
+        heads * (u64::from(self.key_length) + u64::from(self.value_length))
     }
 }
 

@@ -100,7 +100,7 @@ fn a_sound_header_says_what_the_model_is() {
     assert_eq!((model.architecture.as_str(), model.context_length, model.block_count), ("llama", 128, 2));
     assert_eq!((model.vocabulary, model.bos, model.eos, model.chat_template.as_deref()), (16, Some(1), None, None));
     assert_eq!((model.key_value_heads.as_slice(), model.key_length, model.value_length), (&[2, 2][..], 2, 2));
-    assert_eq!(model.key_value_bytes(2), 2 * 2 * 4 * 2);
+    assert_eq!(model.key_value_numbers(), 2 * 2 * 4);
 }
 
 #[test]

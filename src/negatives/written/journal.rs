@@ -77,7 +77,7 @@ pub struct Summary {
     pub replies: u64,
     /// Prompt tokens.
     pub tokens_in: u64,
-    /// Of these, tokens found in the cache of the request before.
+    /// Of these, tokens that were not decoded: another request's cache had them.
     pub tokens_reused: u64,
     /// Tokens written.
     pub tokens_out: u64,
