@@ -91,6 +91,9 @@ pub(super) enum Command {
     /// Let a local model write.
     #[command(subcommand)]
     Generate(Generate),
+    /// List prompts, or show what a model is given.
+    #[command(subcommand)]
+    Prompt(super::prompt::Prompt),
     /// Make training instances from candidates.
     Mix(super::mix::Mix),
     /// Write instances in the form of another trainer.
@@ -196,40 +199,9 @@ pub(super) struct Search {
 #[derive(Debug, Subcommand)]
 pub(super) enum Generate {
     /// Write passages that look like an answer and are not; writes candidates.
-    Negatives(GenerateNegatives),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct GenerateNegatives {
-    #[command(flatten)]
-    pub data: Data,
-    /// The model.
-    #[arg(long, value_name = "FILE.gguf")]
-    pub generator: PathBuf,
-    /// Prompt: a name from prompts/, or a TOML file.
-    #[arg(long, default_value = "plain")]
-    pub prompt: String,
-    /// Negatives per query.
-    #[arg(long, default_value_t = 5)]
-    pub num_negatives: u32,
-    /// Replies a request may take: each after the first is told what was wrong.
-    #[arg(long, default_value_t = 2)]
-    pub attempts: u32,
-    /// Randomness of the draws; 0 takes the likeliest token.
-    #[arg(long)]
-    pub temperature: Option<f32>,
-    /// Most tokens of a reply.
-    #[arg(long, default_value_t = 1024)]
-    pub max_tokens: u32,
-    /// Chat template of models that bring none: chatml or plain.
-    #[arg(long, value_name = "NAME")]
-    pub chat_template: Option<String>,
-    /// Seed of the draws.
-    #[arg(long, default_value_t = Seed(1))]
-    pub seed: Seed,
-    /// The candidates to write.
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub out: PathBuf,
+    Negatives(Box<super::generate::GenerateNegatives>),
+    /// Write queries for passages, kept when a search finds the passage; writes a BEIR folder.
+    Queries(Box<super::queries::GenerateQueries>),
 }
 
 #[derive(Debug, Args)]

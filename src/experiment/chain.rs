@@ -106,7 +106,8 @@ fn propose(
     for source in sources {
         if source == written::SOURCE {
             let Some(generator) = &recipe.generator else { continue };
-            let written = generate::write(work, generator, tasks, &recipe.written, &recipe.engine)?;
+            let written =
+                generate::write(work, generator, tasks, &written::Brief::new(&recipe.written), &recipe.engine)?;
             tell(work, remarks, format!("written: {}", written.summary));
             all.extend(written.candidates);
             continue;

@@ -4,12 +4,13 @@ use super::mining::digest_of_tasks;
 use super::stages::{Workplace, counts_of, to_json};
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
-use crate::data::{Candidate, Digest, Provenance, jsonl};
+use crate::data::{Candidate, Digest, Provenance, QueryId, jsonl};
 use crate::generate::EngineSettings;
 use crate::model::gguf::Gguf;
 use crate::negatives::Task;
-use crate::negatives::written::{Summary, WrittenSettings};
+use crate::negatives::written::{Brief, Summary, Target};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What the generator wrote.
@@ -37,9 +38,10 @@ pub fn write(
     work: &Workplace<'_>,
     generator: &Path,
     tasks: &[Task],
-    settings: &WrittenSettings,
+    brief: &Brief<'_>,
     engine: &EngineSettings,
 ) -> Result<Written> {
+    let settings = &brief.settings;
     // The file is checked before anything else is done with it.
     let gguf = Gguf::open(generator)?;
     let weights = Digest::of_file(generator)?;
@@ -47,13 +49,21 @@ pub fn write(
         crate::text::prompt::PromptFile::find(&settings.prompt, crate::negatives::written::conversation::INPUTS)?;
     // Threads and batch sizes are no part of the key: they change the last digits, not what is asked for.
     let told = json!({"written": settings, "context": engine.context, "chat_template": engine.chat_template});
-    let stage = Provenance::new("generate", told)
+    let mut stage = Provenance::new("generate", told)
         .input("generator", weights.clone())
         .input("prompt", prompt.digest)
         .input("tasks", digest_of_tasks(tasks));
+    if !brief.neighbours.is_empty() {
+        let shown: BTreeMap<&QueryId, &Vec<String>> = brief.neighbours.iter().collect();
+        stage = stage.input("neighbours", Digest::of_json(&json!(shown)));
+    }
+    if !brief.targets.is_empty() {
+        let targets: Vec<_> = brief.targets.iter().map(Target::identity).collect();
+        stage = stage.input("targets", Digest::of_json(&json!(targets)));
+    }
     let journal = work.store.journal(&stage);
     let stored = work.store.get_or_make(stage, |folder, provenance| {
-        let (candidates, summary) = run(work, (gguf, weights), tasks, (settings, engine), &journal)?;
+        let (candidates, summary) = run(work, (gguf, weights), tasks, (brief, engine), &journal)?;
         jsonl::write(&folder.join("candidates.jsonl"), &candidates)?;
         std::fs::copy(&journal, folder.join("journal.jsonl")).map_err(crate::data::Error::io("copy", &journal))?;
         provenance.counts = to_json(&summary)?;
@@ -72,11 +82,11 @@ fn run(
     work: &Workplace<'_>,
     (gguf, weights): (Gguf, Digest),
     tasks: &[Task],
-    (settings, engine): (&WrittenSettings, &EngineSettings),
+    (brief, engine): (&Brief<'_>, &EngineSettings),
     journal: &Path,
 ) -> Result<(Vec<Candidate>, Summary)> {
     let mut engine = crate::generate::LlamaEngine::load(gguf, weights, engine.clone())?;
-    Ok(crate::negatives::written::write(tasks, &mut engine, settings, journal, work.watch)?)
+    Ok(crate::negatives::written::write(tasks, &mut engine, brief, journal, work.watch)?)
 }
 
 #[cfg(not(feature = "llm"))]
@@ -84,7 +94,7 @@ fn run(
     _: &Workplace<'_>,
     _: (Gguf, Digest),
     _: &[Task],
-    _: (&WrittenSettings, &EngineSettings),
+    _: (&Brief<'_>, &EngineSettings),
     _: &Path,
 ) -> Result<(Vec<Candidate>, Summary)> {
     Err(ExperimentError::NoGenerator)

@@ -9,6 +9,7 @@
 //! scheduler that does these replaces [`LlamaEngine::run`] and [`session`], and nothing else.
 
 mod log;
+pub mod score;
 pub mod session;
 
 use super::chat::{Chat, Segment};
