@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import time
+from pathlib import Path
 
 import gguf
 import numpy as np
@@ -29,7 +30,7 @@ VOCABULARY, WIDTH, LAYERS, HEADS, INNER, WINDOW = 2048, 192, 4, 6, 512, 2048
 BASE, EPSILON = 10000.0, 1e-5
 
 
-def make_tokenizer(maker, seed_texts):
+def make_tokenizer(texts):
     """Byte-level BPE, each digit a token, as llama.cpp's pre-tokenizer "gpt-2" splits."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -41,7 +42,7 @@ def make_tokenizer(maker, seed_texts):
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(seed_texts, trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 
@@ -213,21 +214,31 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--minutes", type=float, default=40, help="processor time of training")
     arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--keep", help="file of weights and vocabulary: gone on from where it is there, written at the end")
     arguments.add_argument("--out", default="models/elements-writer.gguf")
     arguments = arguments.parse_args()
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(1)
     maker = Maker(World(), arguments.seed)
     world = maker.world
-    texts = [world.text(place) for place in world.passages] + [query for query, _ in world.pairs]
-    texts += [query.format(e=element) for queries in ASKED.values() for query in queries for element in world.elements[::4]]
-    texts += [content for _ in range(1500) for _, content, _ in maker.example()]
-    tokenizer = make_tokenizer(maker, texts)
+    kept = torch.load(arguments.keep) if arguments.keep and Path(arguments.keep).exists() else None
+    if kept:
+        tokenizer = Tokenizer.from_str(kept["tokenizer"])
+    else:
+        texts = [world.text(place) for place in world.passages] + [query for query, _ in world.pairs]
+        asked = [query for queries in ASKED.values() for query in queries]
+        texts += [query.format(e=element) for query in asked for element in world.elements[::4]]
+        texts += [content for _ in range(1500) for _, content, _ in maker.example()]
+        tokenizer = make_tokenizer(texts)
     codec = Codec(tokenizer)
     assert codec.size + len(SPECIAL) == VOCABULARY, codec.size
     model = Writer()
+    if kept:
+        model.load_state_dict(kept["weights"])
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
     steps, seen = train(model, maker, codec, arguments.minutes)
+    if arguments.keep:
+        torch.save({"weights": model.state_dict(), "tokenizer": tokenizer.to_str()}, arguments.keep)
     export(model, tokenizer, arguments.out)
     print(f"{arguments.out}: {steps} steps, {seen} tokens")
 

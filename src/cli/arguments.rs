@@ -137,6 +137,9 @@ pub(super) struct Run {
     /// Seeds, instead of the recipe's: 1,2,3.
     #[arg(long, value_delimiter = ',', value_name = "N,N")]
     pub seeds: Option<Vec<Seed>>,
+    /// Run written arms even with a generator that is measured to be unable to write; their rows say so.
+    #[arg(long)]
+    pub force: bool,
     /// Folder for table.json, report.html, runs/ and encoders/. [default: runs/<name of the recipe>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

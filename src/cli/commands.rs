@@ -114,9 +114,10 @@ fn run_recipe(work: &Workplace<'_>, arguments: arguments::Run) -> Result<()> {
         recipe.seeds = seeds;
     }
     recipe.check(&arguments.recipe)?;
+    let gauge = if arguments.force { chain::GaugeChoice::Force } else { chain::GaugeChoice::Obey };
     let out = arguments.out.unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     let encoder = find_encoder(&recipe.encoder)?;
-    let outcome = chain::run(work, &recipe, &chain::Places { encoder: &encoder, out: &out })?;
+    let outcome = chain::run(work, &recipe, &chain::Places { encoder: &encoder, out: &out, gauge })?;
     let text = table(&outcome);
     print(&text)?;
     work.watch.note(&format!(

@@ -1,14 +1,15 @@
 //! The stage that lets a local model write negatives: journal while it runs, candidates when it is whole.
 
 use super::mining::digest_of_tasks;
-use super::stages::{Workplace, counts_of, to_json};
+use super::stages::{Workplace, counts_of, to_json, write_json};
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
-use crate::data::{Candidate, Digest, Provenance, QueryId, jsonl};
+use crate::data::{Candidate, Collection, Digest, Fault, Provenance, QueryId, jsonl};
 use crate::generate::EngineSettings;
 use crate::model::gguf::Gguf;
 use crate::negatives::Task;
-use crate::negatives::written::{Brief, Summary, Target};
+use crate::negatives::written::gauge::{Bar, REQUESTS};
+use crate::negatives::written::{Brief, Gauge, Summary, Target};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,6 +42,30 @@ pub fn write(
     brief: &Brief<'_>,
     engine: &EngineSettings,
 ) -> Result<Written> {
+    let (gguf, weights, stage) = begin(generator, tasks, brief, engine)?;
+    let journal = work.store.journal(&stage);
+    let stored = work.store.get_or_make(stage, |folder, provenance| {
+        let (candidates, summary) = run(work, (gguf, weights), tasks, (brief, engine), &journal)?;
+        jsonl::write(&folder.join("candidates.jsonl"), &candidates)?;
+        std::fs::copy(&journal, folder.join("journal.jsonl")).map_err(crate::data::Error::io("copy", &journal))?;
+        provenance.counts = to_json(&summary)?;
+        Ok::<(), ExperimentError>(())
+    })?;
+    if journal.is_file() {
+        let _ = std::fs::remove_file(&journal);
+    }
+    let candidates = jsonl::read(&stored.file("candidates.jsonl"))?;
+    let summary = serde_json::from_value(counts_of(&stored)?).unwrap_or_default();
+    Ok(Written { candidates, summary, stored })
+}
+
+/// The checked file, its digest, and the stage that writes with it.
+fn begin(
+    generator: &Path,
+    tasks: &[Task],
+    brief: &Brief<'_>,
+    engine: &EngineSettings,
+) -> Result<(Gguf, Digest, Provenance)> {
     let settings = &brief.settings;
     // The file is checked before anything else is done with it.
     let gguf = Gguf::open(generator)?;
@@ -61,20 +86,78 @@ pub fn write(
         let targets: Vec<_> = brief.targets.iter().map(Target::identity).collect();
         stage = stage.input("targets", Digest::of_json(&json!(targets)));
     }
-    let journal = work.store.journal(&stage);
-    let stored = work.store.get_or_make(stage, |folder, provenance| {
-        let (candidates, summary) = run(work, (gguf, weights), tasks, (brief, engine), &journal)?;
-        jsonl::write(&folder.join("candidates.jsonl"), &candidates)?;
-        std::fs::copy(&journal, folder.join("journal.jsonl")).map_err(crate::data::Error::io("copy", &journal))?;
-        provenance.counts = to_json(&summary)?;
+    if let Some(reason) = &brief.forced {
+        stage = stage.input("forced", Digest::of_bytes(reason.as_bytes()));
+    }
+    Ok((gguf, weights, stage))
+}
+
+/// Measures whether the model in `generator` can write: bits for each byte of passages of `collection`, and acceptance
+/// of the first requests, whose records the writing itself finds again.
+///
+/// # Errors
+/// As [`write`].
+pub fn gauge(
+    work: &Workplace<'_>,
+    (generator, collection): (&Path, &Collection),
+    tasks: &[Task],
+    brief: &Brief<'_>,
+    engine: &EngineSettings,
+) -> Result<Gauge> {
+    let (gguf, weights, writing) = begin(generator, tasks, brief, engine)?;
+    let stage = Provenance::new("gauge", json!({"of": writing.settings, "inputs": writing.inputs}))
+        .input("corpus", collection.corpus_digest()?);
+    let stored = work.store.get_or_make(stage, |folder, _| {
+        let bar = Bar::of(collection.corpus.contents()?, brief.settings.seed);
+        let asked: Vec<Task> = tasks.iter().filter(|task| !task.positives.is_empty()).take(REQUESTS).cloned().collect();
+        let gauge = measure(work, (gguf, weights), (&asked, &bar), (brief, engine), &work.store.journal(&writing))?;
+        write_json(&folder.join("gauge.json"), &gauge)?;
         Ok::<(), ExperimentError>(())
     })?;
-    if journal.is_file() {
-        let _ = std::fs::remove_file(&journal);
+    let path = stored.file("gauge.json");
+    let text = std::fs::read_to_string(&path).map_err(crate::data::Error::io("read", &path))?;
+    serde_json::from_str(&text)
+        .map_err(|error| crate::data::Error::from(Fault::new(&path, "a gauge", error.to_string())).into())
+}
+
+#[cfg(feature = "llm")]
+fn measure(
+    work: &Workplace<'_>,
+    (gguf, weights): (Gguf, Digest),
+    (tasks, bar): (&[Task], &Bar),
+    (brief, engine): (&Brief<'_>, &EngineSettings),
+    journal: &Path,
+) -> Result<Gauge> {
+    let mut engine = crate::generate::LlamaEngine::load(gguf, weights, engine.clone())?;
+    work.watch.begin("gauge the generator", bar.passages.len() as u64, "passages");
+    let texts: Vec<&str> = bar.passages.iter().map(String::as_str).collect();
+    let bits = engine.bits(&texts, work.watch)?;
+    work.watch.end();
+    let mut gauge = Gauge {
+        passages: texts.len(),
+        // JSON knows no infinity.
+        bits_per_byte: bits.per_byte().min(f64::MAX),
+        bar_bits_per_byte: bar.bits_per_byte.min(f64::MAX),
+        requests: 0,
+        accepted: 0,
+    };
+    // What cannot foretell need not be asked.
+    if gauge.bits_per_byte <= gauge.bar_bits_per_byte {
+        let (_, summary) = crate::negatives::written::write(tasks, &mut engine, brief, journal, work.watch)?;
+        (gauge.requests, gauge.accepted) = (summary.requests, summary.accepted);
     }
-    let candidates = jsonl::read(&stored.file("candidates.jsonl"))?;
-    let summary = serde_json::from_value(counts_of(&stored)?).unwrap_or_default();
-    Ok(Written { candidates, summary, stored })
+    Ok(gauge)
+}
+
+#[cfg(not(feature = "llm"))]
+fn measure(
+    _: &Workplace<'_>,
+    _: (Gguf, Digest),
+    _: (&[Task], &Bar),
+    _: (&Brief<'_>, &EngineSettings),
+    _: &Path,
+) -> Result<Gauge> {
+    Err(ExperimentError::NoGenerator)
 }
 
 #[cfg(feature = "llm")]

@@ -6,6 +6,7 @@ pub mod mining;
 pub mod recipe;
 pub mod scoring;
 pub mod stages;
+mod writing;
 
 pub use recipe::Recipe;
 pub use stages::Workplace;

@@ -9,12 +9,14 @@ pub mod checks;
 pub mod conversation;
 pub mod defect;
 mod definition;
+pub mod gauge;
 pub mod journal;
 pub mod measured;
 pub mod round_trip;
 pub mod settings;
 
 pub use conversation::Writing;
+pub use gauge::Gauge;
 pub use journal::{Record, Summary, ThisStart};
 pub use measured::{Band, Measure, Meter, Target};
 pub use settings::WrittenSettings;
@@ -79,6 +81,8 @@ pub struct Brief<'b> {
     pub neighbours: HashMap<QueryId, Vec<String>>,
     /// Models that measure each text, with the bands they must lie in.
     pub targets: Arc<[Target]>,
+    /// Why the generator should not have been used, where the user insisted; stands in the provenance of every text.
+    pub forced: Option<String>,
     /// Filled in by [`write`]: what this start did.
     pub this_start: Cell<ThisStart>,
 }
@@ -158,7 +162,10 @@ pub fn write(
     let ran = engine.run(&mut writings, &mut finished, watch);
     watch.end();
     ran?;
-    let constant = json!({ "engine": identity, "prompt": prompt.name, "prompt_version": prompt.version, "prompt_digest": prompt.digest });
+    let mut constant = json!({ "engine": identity, "prompt": prompt.name, "prompt_version": prompt.version, "prompt_digest": prompt.digest });
+    if let (Some(reason), Some(object)) = (&brief.forced, constant.as_object_mut()) {
+        object.insert("forced".to_owned(), json!(reason));
+    }
     brief.this_start.set(this_start);
     Ok(gather(&plan, tasks.len(), &done, (&constant, settings)))
 }
@@ -266,6 +273,8 @@ pub fn written_id(text: &str) -> WrittenId {
     WrittenId::new(&id).expect("hexadecimal digits make a valid identifier")
 }
 
+#[cfg(all(test, feature = "llm"))]
+mod bundled_tests;
 #[cfg(test)]
 mod defect_tests;
 #[cfg(test)]
