@@ -226,10 +226,8 @@ class Maker:
         return json.dumps({"hard_negative_documents": [{"text": text} for text in texts]}, ensure_ascii=False)
 
     def example(self):
-        """[(role, content, learn), ...]: what is said, and whether it is to be learned; one in ten is a bare passage."""
+        """[(role, content, learn), ...]: what is said, and whether it is to be learned."""
         dice = self.dice
-        if dice.random() < 0.1:
-            return [("text", self.world.text(dice.choice(list(self.world.passages))), True)]
         while True:
             query, place = self.pair()
             attributes = {name: dice.choice(values) for name, values in self.pool.items()}

@@ -1,6 +1,6 @@
 """Trains the bundled generator and writes it as GGUF: a small Llama, its vocabulary and its chat template.
 
-    python models/make/writer.py --minutes 40 --out models/elements-writer.gguf
+    python models/make/writer.py --minutes 17 --out models/elements-writer.gguf
 
 Needs torch, tokenizers, numpy and gguf from PyPI. One thread; the same seed gives the same examples, and, as the time
 sets the number of steps, not the same weights.
@@ -58,8 +58,7 @@ class Codec:
         tokens, learned = [], []
         for role, content, learn in talk:
             ids = self.tokenizer.encode(content).ids
-            begin = "<|end|>" if role == "text" else f"<|{role}|>"
-            tokens += [self.control[begin], *ids, self.control["<|end|>"]]
+            tokens += [self.control[f"<|{role}|>"], *ids, self.control["<|end|>"]]
             learned += [False] + [learn] * (len(ids) + 1)
         return tokens, learned
 
@@ -135,12 +134,12 @@ def batches(maker, codec, dice, per_batch):
             yield padded, (rows, columns), padded[rows, columns + 1]
 
 
-def train(model, maker, codec, minutes, per_batch=3000):
+def train(model, maker, codec, minutes, rate, per_batch=3000):
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embd" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embd" in n]
     optimizers = [
-        torch.optim.Muon(matrices, lr=0.02, momentum=0.95, weight_decay=0.01),
-        torch.optim.AdamW(others, lr=0.004, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=rate, momentum=0.95, weight_decay=0.01),
+        torch.optim.AdamW(others, lr=rate / 5, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     start, seen, mean = time.process_time(), 0, None
@@ -150,9 +149,9 @@ def train(model, maker, codec, minutes, per_batch=3000):
             return step, seen
         # Up over 50 steps, even, then down to nothing over the last half of the time.
         factor = min((step + 1) / 50, 1.0, 2 * (1 - passed))
-        for optimizer, rate in zip(optimizers, rates):
+        for optimizer, most in zip(optimizers, rates):
             for group in optimizer.param_groups:
-                group["lr"] = rate * factor
+                group["lr"] = most * factor
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(tokens, places)
         loss = F.cross_entropy(logits.float(), targets)
@@ -212,7 +211,8 @@ def export(model, tokenizer, path):
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--minutes", type=float, default=40, help="processor time of training")
+    arguments.add_argument("--minutes", type=float, default=17, help="processor time of training")
+    arguments.add_argument("--rate", type=float, default=0.02, help="largest learning rate of the matrices")
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--keep", help="file of weights and vocabulary: gone on from where it is there, written at the end")
     arguments.add_argument("--out", default="models/elements-writer.gguf")
@@ -236,7 +236,7 @@ def main():
     if kept:
         model.load_state_dict(kept["weights"])
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
-    steps, seen = train(model, maker, codec, arguments.minutes)
+    steps, seen = train(model, maker, codec, arguments.minutes, arguments.rate)
     if arguments.keep:
         torch.save({"weights": model.state_dict(), "tokenizer": tokenizer.to_str()}, arguments.keep)
     export(model, tokenizer, arguments.out)

@@ -23,7 +23,8 @@ fn tasks(collection: &Collection) -> Vec<Task> {
 }
 
 fn settings() -> WrittenSettings {
-    WrittenSettings { prompt: "short".to_owned(), num_negatives: 3, ..WrittenSettings::default() }
+    let (prompt, attributes) = ("short".to_owned(), "element".to_owned());
+    WrittenSettings { prompt, attributes, num_negatives: 3, ..WrittenSettings::default() }
 }
 
 fn written(settings: &WrittenSettings) -> (Vec<Candidate>, Summary, Vec<Record>) {

@@ -1,7 +1,7 @@
 //! Prompts as TOML files: blocks with `{placeholders}`, attribute pools, the shape of the reply, messages for
 //! reflection, versions. A file says which inputs it takes; an input, attribute or switch it does not use, or a
 //! placeholder it does not declare, is an error. The program's own prompts are the files of `prompts/`, compiled in;
-//! [docs/written.md] of the repository lists the keys.
+//! `docs/written.md` of the repository lists the keys.
 
 mod file;
 mod template;
