@@ -22,7 +22,7 @@ pub struct Gauge {
     pub bits_per_byte: f64,
     /// Bits the 3-gram model takes.
     pub bar_bits_per_byte: f64,
-    /// Requests made.
+    /// Requests made; 0 where the bits have spoken already.
     pub requests: u64,
     /// Requests of which enough was accepted.
     pub accepted: u64,
@@ -52,9 +52,13 @@ impl fmt::Display for Gauge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.2} bits per byte on {} passages against {:.2} of a byte 3-gram model, {} of {} requests accepted",
-            self.bits_per_byte, self.passages, self.bar_bits_per_byte, self.accepted, self.requests
-        )
+            "{:.2} bits per byte on {} passages against {:.2} of a byte 3-gram model",
+            self.bits_per_byte, self.passages, self.bar_bits_per_byte
+        )?;
+        if self.requests == 0 {
+            return f.write_str(", no request made");
+        }
+        write!(f, ", {} of {} requests accepted", self.accepted, self.requests)
     }
 }
 
