@@ -8,7 +8,7 @@ SHELL := /bin/bash
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
 
-demo: ## the whole chain on the bundled collection; GENERATOR=file.gguf adds the written negatives
+demo: ## the whole chain on the bundled collection; GENERATOR=file.gguf writes in place of the bundled one
 	@scripts/prepare.sh scripts/demo.sh
 
 test: ## format, clippy, docs and tests, with and without the C++ parts

@@ -3,7 +3,7 @@
 use super::bm25::{Bm25Arguments, Explain, Index};
 use super::import::Import;
 use super::inspect::Inspect;
-use super::tune::{EngineArguments, Tune};
+use super::tune::Tune;
 use crate::data::Seed;
 use crate::encode::Prompts;
 use crate::encode::device::DeviceChoice;
@@ -94,6 +94,9 @@ pub(super) enum Command {
     Generate(Generate),
     /// Find the fastest settings of a generator on this machine, in a few seconds, and keep them.
     Tune(Tune),
+    /// List prompts, or show what a model is given.
+    #[command(subcommand)]
+    Prompt(super::prompt::Prompt),
     /// Make training instances from candidates.
     Mix(super::mix::Mix),
     /// Write instances in the form of another trainer.
@@ -137,6 +140,9 @@ pub(super) struct Run {
     /// Seeds, instead of the recipe's: 1,2,3.
     #[arg(long, value_delimiter = ',', value_name = "N,N")]
     pub seeds: Option<Vec<Seed>>,
+    /// Run written arms even with a generator that is measured to be unable to write; their rows say so.
+    #[arg(long)]
+    pub force: bool,
     /// Folder for table.json, report.html, runs/ and encoders/. [default: runs/<name of the recipe>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -199,39 +205,9 @@ pub(super) struct Search {
 #[derive(Debug, Subcommand)]
 pub(super) enum Generate {
     /// Write passages that look like an answer and are not; writes candidates.
-    Negatives(GenerateNegatives),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct GenerateNegatives {
-    #[command(flatten)]
-    pub data: Data,
-    /// The model.
-    #[arg(long, value_name = "FILE.gguf")]
-    pub generator: PathBuf,
-    /// Prompt: a name from prompts/, or a TOML file.
-    #[arg(long, default_value = "plain")]
-    pub prompt: String,
-    /// Negatives per query.
-    #[arg(long, default_value_t = 5)]
-    pub num_negatives: u32,
-    /// Replies a request may take: each after the first is told what was wrong.
-    #[arg(long, default_value_t = 2)]
-    pub attempts: u32,
-    /// Randomness of the draws; 0 takes the likeliest token.
-    #[arg(long)]
-    pub temperature: Option<f32>,
-    /// Most tokens of a reply.
-    #[arg(long, default_value_t = 1024)]
-    pub max_tokens: u32,
-    #[command(flatten)]
-    pub engine: EngineArguments,
-    /// Seed of the draws.
-    #[arg(long, default_value_t = Seed(1))]
-    pub seed: Seed,
-    /// The candidates to write.
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub out: PathBuf,
+    Negatives(Box<super::generate::GenerateNegatives>),
+    /// Write queries for passages, kept when a search finds the passage; writes a BEIR folder.
+    Queries(Box<super::queries::GenerateQueries>),
 }
 
 #[derive(Debug, Args)]

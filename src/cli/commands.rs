@@ -4,14 +4,12 @@ use super::arguments::{self, Arguments, Command, Generate, PromptArguments};
 use super::bm25;
 use super::progress::Terminal;
 use super::{Verdict, import, inspect};
-use crate::data::{Digest, Provenance, Store, jsonl};
+use crate::data::{Provenance, Store};
 use crate::encode::{FreshEncoder, device};
 use crate::experiment::recipe::DenseChoice;
 use crate::experiment::stages::{self, DenseSettings, OpenEncoder, Workplace};
-use crate::experiment::{ExperimentError, Recipe, chain, generate};
+use crate::experiment::{ExperimentError, Recipe, chain};
 use crate::model::ModelPlaces;
-use crate::negatives::Task;
-use crate::negatives::written::WrittenSettings;
 use crate::report::table::table;
 use crate::retrieve::Searcher;
 use anyhow::{Context, Result, bail};
@@ -44,6 +42,7 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
             | Command::Eval(_)
             | Command::Mix(_)
             | Command::Export(_)
+            | Command::Prompt(_)
             | Command::NewEncoder(_)
     );
     let _lock = uses_store.then(|| work.store.lock()).transpose()?;
@@ -59,7 +58,9 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
         Command::Score(score) => super::score::run(&work, &score),
         Command::Filter(filter) => super::filter::run(&work, &filter),
         Command::Why(why) => super::why::run(&work, &why),
-        Command::Generate(Generate::Negatives(generate)) => generate_negatives(&work, &generate),
+        Command::Generate(Generate::Negatives(generate)) => super::generate::run(&work, &generate),
+        Command::Generate(Generate::Queries(generate)) => super::queries::run(&work, &generate),
+        Command::Prompt(prompt) => super::prompt::run(&work, &prompt),
         Command::Tune(tune) => super::tune::run(&work, &tune),
         Command::Mix(mix) => super::mix::run(&work, &mix),
         Command::Export(export) => super::export::run(&work, &export),
@@ -113,10 +114,11 @@ fn run_recipe(work: &Workplace<'_>, arguments: arguments::Run) -> Result<()> {
         recipe.seeds = seeds;
     }
     recipe.check(&arguments.recipe)?;
+    let gauge = if arguments.force { chain::GaugeChoice::Force } else { chain::GaugeChoice::Obey };
     let out = arguments.out.unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     let encoder = find_encoder(&recipe.encoder)?;
     let teacher = recipe.teacher.as_deref().map(find_encoder).transpose()?;
-    let places = chain::Places { encoder: &encoder, teacher: teacher.as_deref(), out: &out };
+    let places = chain::Places { encoder: &encoder, teacher: teacher.as_deref(), out: &out, gauge };
     let outcome = chain::run(work, &recipe, &places)?;
     let text = table(&outcome);
     print(&text)?;
@@ -178,39 +180,6 @@ pub(super) fn dense_settings(index: DenseChoice) -> DenseSettings {
         #[cfg(feature = "hnsw")]
         hnsw: crate::retrieve::HnswSettings::default(),
     }
-}
-
-fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegatives) -> Result<()> {
-    let collection = work.collection(&arguments.data.data)?;
-    let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
-    let mut settings = WrittenSettings {
-        prompt: arguments.prompt.clone(),
-        num_negatives: arguments.num_negatives,
-        attempts: arguments.attempts,
-        max_tokens: arguments.max_tokens,
-        seed: arguments.seed,
-        ..WrittenSettings::default()
-    };
-    if let Some(temperature) = arguments.temperature {
-        settings.sampling = crate::generate::Sampling::with_temperature(temperature)?;
-    }
-    let engine = arguments.engine.settings()?;
-    let written = generate::write(work, &arguments.generator, &tasks, &settings, &engine)?;
-    jsonl::write(&arguments.out, &written.candidates)?;
-    let mut provenance =
-        Provenance::new("generate", json!({"written": settings, "engine": engine, "split": arguments.data.split}))
-            .input("corpus", collection.corpus_digest()?)
-            .input("split", collection.split_digest(&arguments.data.split)?)
-            .input("generator", Digest::of_file(&arguments.generator)?);
-    provenance.counts = serde_json::to_value(&written.summary)?;
-    provenance.write_beside(&arguments.out)?;
-    work.watch.note(&format!(
-        "{}\n{}: {} candidates",
-        written.summary,
-        arguments.out.display(),
-        written.candidates.len()
-    ));
-    Ok(())
 }
 
 fn new_encoder(work: &Workplace<'_>, arguments: &arguments::NewEncoder) -> Result<()> {

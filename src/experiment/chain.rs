@@ -1,16 +1,14 @@
 //! The whole line for one recipe: candidates of every source, instances of every arm, an encoder for every arm
 //! and seed, its scores beside the un-tuned encoder's, and the outcome as table, JSON and page.
 
-use super::generate;
-use super::mining::{self, MineStage};
 use super::recipe::{ArmRecipe, Recipe};
-use super::stages::{self, DenseSettings, EvalStage, OpenEncoder, Workplace};
-use super::training;
-use super::{ExperimentError, Result};
+use super::stages::{self, EvalStage, OpenEncoder, Workplace};
+use super::{ExperimentError, Result, generate, training, writing};
 use crate::analyse::Summary;
 use crate::data::{Candidate, Collection, Error, Instance, Provenance, atomic, jsonl};
 use crate::eval::Evaluation;
 use crate::mix::{Arm, Mix, Pool, Shortfall, common_queries, instances};
+use crate::negatives::written::Brief;
 use crate::negatives::{Task, written};
 use crate::report::{ArmOutcome, Example, LeftOut, Outcome, page};
 use serde_json::json;
@@ -25,6 +23,17 @@ pub struct Places<'p> {
     pub teacher: Option<&'p Path>,
     /// Folder of the outcome.
     pub out: &'p Path,
+    /// What a gauge that speaks against the generator means.
+    pub gauge: GaugeChoice,
+}
+
+/// What follows when the generator is measured to be unable to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GaugeChoice {
+    /// Its arms are left out.
+    Obey,
+    /// They run, and everything that comes of them says so.
+    Force,
 }
 
 /// Runs `recipe` and writes `table.json`, `report.html`, `runs/` and `encoders/` into the outcome's folder.
@@ -40,7 +49,9 @@ pub fn run(work: &Workplace<'_>, recipe: &Recipe, places: &Places<'_>) -> Result
     }
     let encoder = OpenEncoder::open(places.encoder, work)?;
     let mut remarks = Vec::new();
-    let (arms, left_out) = arms_that_run(recipe);
+    let brief = writing::brief(work, recipe, (&collection, &encoder), &tasks)?;
+    let judged = writing::judge(work, (recipe, places.gauge), &collection, (&tasks, brief), &mut remarks)?;
+    let (arms, left_out) = arms_that_run(recipe, &judged);
     for left in &left_out {
         work.watch.note(&format!("left out: {} ({})", left.name, left.reason));
     }
@@ -49,7 +60,8 @@ pub fn run(work: &Workplace<'_>, recipe: &Recipe, places: &Places<'_>) -> Result
     let untuned = stages::score(work, &encoder, &collection, &recipe.test_split, &evaluation)?;
     work.watch.note(&format!("un-tuned: {}", means(&untuned.evaluation)));
 
-    let candidates = propose(work, recipe, (&collection, &encoder), (&tasks, &arms), &mut remarks)?;
+    let brief = judged.unwrap_or_default();
+    let candidates = propose(work, (recipe, &brief), (&collection, &encoder), (&tasks, &arms), &mut remarks)?;
     let pool: Pool = candidates.iter().cloned().collect();
     let mixes: Vec<(ArmRecipe, Mix)> = arms.iter().map(|&arm| (arm.clone(), arm.mix())).collect();
     let prepared = prepare(work, recipe, (&collection, &tasks), (&mixes, &pool), &mut remarks)?;
@@ -57,7 +69,13 @@ pub fn run(work: &Workplace<'_>, recipe: &Recipe, places: &Places<'_>) -> Result
 
     let mut outcomes = Vec::new();
     for arm in &prepared.arms {
-        outcomes.push(train_arm(work, recipe, (&collection, places), arm, (&evaluation, &untuned.evaluation))?);
+        outcomes.push(train_arm(
+            work,
+            (recipe, brief.forced.as_deref()),
+            (&collection, places),
+            arm,
+            (&evaluation, &untuned.evaluation),
+        )?);
     }
     let outcome = Outcome {
         name: recipe.name.clone(),
@@ -83,23 +101,19 @@ pub fn run(work: &Workplace<'_>, recipe: &Recipe, places: &Places<'_>) -> Result
     Ok(outcome)
 }
 
-fn arms_that_run(recipe: &Recipe) -> (Vec<&ArmRecipe>, Vec<LeftOut>) {
-    let reason = match (&recipe.generator, generate::available()) {
-        (None, _) => Some("no generator was given; give a GGUF file with --generator"),
-        (Some(_), false) => Some("this build has no llama.cpp; build with the feature llm"),
-        (Some(_), true) => None,
-    };
+fn arms_that_run<'r>(recipe: &'r Recipe, judged: &Result<Brief<'_>, String>) -> (Vec<&'r ArmRecipe>, Vec<LeftOut>) {
+    let reason = judged.as_ref().err();
     let (out, run): (Vec<&ArmRecipe>, Vec<&ArmRecipe>) =
         recipe.arms.iter().partition(|arm| arm.is_written() && reason.is_some());
-    let left =
-        out.into_iter().map(|arm| LeftOut { name: arm.name.clone(), reason: reason.unwrap_or_default().to_owned() });
+    let reason = reason.cloned().unwrap_or_default();
+    let left = out.into_iter().map(|arm| LeftOut { name: arm.name.clone(), reason: reason.clone() });
     (run, left.collect())
 }
 
 /// Candidates of every source that the arms use.
 fn propose(
     work: &Workplace<'_>,
-    recipe: &Recipe,
+    (recipe, brief): (&Recipe, &Brief<'_>),
     (collection, encoder): (&Collection, &OpenEncoder),
     (tasks, arms): (&[Task], &[&ArmRecipe]),
     remarks: &mut Vec<String>,
@@ -109,25 +123,12 @@ fn propose(
     for source in sources {
         if source == written::SOURCE {
             let Some(generator) = &recipe.generator else { continue };
-            let written = generate::write(work, generator, tasks, &recipe.written, &recipe.engine)?;
+            let written = generate::write(work, generator, tasks, brief, &recipe.engine)?;
             tell(work, remarks, format!("written: {}", written.summary));
             all.extend(written.candidates);
             continue;
         }
-        let how = MineStage {
-            source: source.clone(),
-            mine: recipe.mine,
-            bm25: recipe.bm25,
-            dense: DenseSettings {
-                index: recipe.dense,
-                #[cfg(feature = "hnsw")]
-                hnsw: recipe.hnsw,
-            },
-            // The seeds of an arm share its negatives; random ones are drawn from the first seed.
-            seed: recipe.seeds[0],
-            run: None,
-        };
-        let mined = mining::mine(work, collection, tasks, Some(encoder), &how)?;
+        let mined = writing::mine(work, recipe, (collection, encoder), (tasks, source))?;
         let report = &mined.counts.report;
         let drops: Vec<String> = report
             .waterfall
@@ -230,7 +231,7 @@ fn add_examples(examples: &mut Vec<Example>, records: &[Instance]) {
 
 fn train_arm(
     work: &Workplace<'_>,
-    recipe: &Recipe,
+    (recipe, forced): (&Recipe, Option<&str>),
     (collection, places): (&Collection, &Places<'_>),
     prepared: &PreparedArm,
     (evaluation, untuned): (&EvalStage, &Evaluation),
@@ -240,7 +241,7 @@ fn train_arm(
         name: arm.name.clone(),
         negatives: arm.describe(),
         scores: BTreeMap::new(),
-        note: if arm.is_written() { recipe.generator_note.clone() } else { String::new() },
+        note: if arm.is_written() { writing::note(recipe, forced) } else { String::new() },
         losses: Vec::new(),
         encoders: Vec::new(),
         runs: Vec::new(),

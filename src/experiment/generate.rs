@@ -1,15 +1,17 @@
 //! The stage that lets a local model write negatives: journal while it runs, candidates when it is whole.
 
 use super::mining::digest_of_tasks;
-use super::stages::{Workplace, counts_of, to_json};
+use super::stages::{Workplace, counts_of, to_json, write_json};
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
-use crate::data::{Candidate, Digest, Provenance, atomic, jsonl};
+use crate::data::{Candidate, Collection, Digest, Fault, Provenance, QueryId, atomic, jsonl};
 use crate::generate::{EngineSettings, Tuned};
 use crate::model::gguf::Gguf;
 use crate::negatives::Task;
-use crate::negatives::written::{Summary, WrittenSettings};
+use crate::negatives::written::gauge::{Bar, REQUESTS};
+use crate::negatives::written::{Brief, Gauge, Summary, Target};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What the generator wrote.
@@ -37,23 +39,13 @@ pub fn write(
     work: &Workplace<'_>,
     generator: &Path,
     tasks: &[Task],
-    settings: &WrittenSettings,
+    brief: &Brief<'_>,
     engine: &EngineSettings,
 ) -> Result<Written> {
-    // The file is checked before anything else is done with it.
-    let gguf = Gguf::open(generator)?;
-    let weights = Digest::of_file(generator)?;
-    let prompt =
-        crate::text::prompt::PromptFile::find(&settings.prompt, crate::negatives::written::conversation::INPUTS)?;
-    // Threads and batch sizes are no part of the key: they change the last digits, not what is asked for.
-    let told = json!({"written": settings, "context": engine.context, "chat_template": engine.chat_template, "thinking": engine.thinking});
-    let stage = Provenance::new("generate", told)
-        .input("generator", weights.clone())
-        .input("prompt", prompt.digest)
-        .input("tasks", digest_of_tasks(tasks));
+    let (gguf, weights, stage) = begin(generator, tasks, brief, engine)?;
     let journal = work.store.journal(&stage);
     let stored = work.store.get_or_make(stage, |folder, provenance| {
-        let (candidates, summary) = run(work, (gguf, weights), tasks, (settings, engine), &journal)?;
+        let (candidates, summary) = run(work, (gguf, weights), tasks, (brief, engine), &journal)?;
         jsonl::write(&folder.join("candidates.jsonl"), &candidates)?;
         std::fs::copy(&journal, folder.join("journal.jsonl")).map_err(crate::data::Error::io("copy", &journal))?;
         provenance.counts = to_json(&summary)?;
@@ -86,14 +78,114 @@ pub fn keep_tuned(work: &Workplace<'_>, weights: &Digest, tuned: &Tuned) -> Resu
     Ok(path)
 }
 
+/// The checked file, its digest, and the stage that writes with it.
+fn begin(
+    generator: &Path,
+    tasks: &[Task],
+    brief: &Brief<'_>,
+    engine: &EngineSettings,
+) -> Result<(Gguf, Digest, Provenance)> {
+    let settings = &brief.settings;
+    // The file is checked before anything else is done with it.
+    let gguf = Gguf::open(generator)?;
+    let weights = Digest::of_file(generator)?;
+    let prompt =
+        crate::text::prompt::PromptFile::find(&settings.prompt, crate::negatives::written::conversation::INPUTS)?;
+    // Threads and batch sizes are no part of the key: they change the last digits, not what is asked for.
+    let told = json!({"written": settings, "context": engine.context, "chat_template": engine.chat_template, "thinking": engine.thinking});
+    let mut stage = Provenance::new("generate", told)
+        .input("generator", weights.clone())
+        .input("prompt", prompt.digest)
+        .input("tasks", digest_of_tasks(tasks));
+    if !brief.neighbours.is_empty() {
+        let shown: BTreeMap<&QueryId, &Vec<String>> = brief.neighbours.iter().collect();
+        stage = stage.input("neighbours", Digest::of_json(&json!(shown)));
+    }
+    if !brief.targets.is_empty() {
+        let targets: Vec<_> = brief.targets.iter().map(Target::identity).collect();
+        stage = stage.input("targets", Digest::of_json(&json!(targets)));
+    }
+    if let Some(reason) = &brief.forced {
+        stage = stage.input("forced", Digest::of_bytes(reason.as_bytes()));
+    }
+    Ok((gguf, weights, stage))
+}
+
+/// Measures whether the model in `generator` can write: bits for each byte of passages of `collection`, and acceptance
+/// of the first requests, whose records the writing itself finds again.
+///
+/// # Errors
+/// As [`write`].
+pub fn gauge(
+    work: &Workplace<'_>,
+    (generator, collection): (&Path, &Collection),
+    tasks: &[Task],
+    brief: &Brief<'_>,
+    engine: &EngineSettings,
+) -> Result<Gauge> {
+    let (gguf, weights, writing) = begin(generator, tasks, brief, engine)?;
+    let stage = Provenance::new("gauge", json!({"of": writing.settings, "inputs": writing.inputs}))
+        .input("corpus", collection.corpus_digest()?);
+    let stored = work.store.get_or_make(stage, |folder, _| {
+        let bar = Bar::of(collection.corpus.contents()?, brief.settings.seed);
+        let asked: Vec<Task> = tasks.iter().filter(|task| !task.positives.is_empty()).take(REQUESTS).cloned().collect();
+        let gauge = measure(work, (gguf, weights), (&asked, &bar), (brief, engine), &work.store.journal(&writing))?;
+        write_json(&folder.join("gauge.json"), &gauge)?;
+        Ok::<(), ExperimentError>(())
+    })?;
+    let path = stored.file("gauge.json");
+    let text = std::fs::read_to_string(&path).map_err(crate::data::Error::io("read", &path))?;
+    serde_json::from_str(&text)
+        .map_err(|error| crate::data::Error::from(Fault::new(&path, "a gauge", error.to_string())).into())
+}
+
 #[cfg(feature = "llm")]
-fn run(
+fn measure(
     work: &Workplace<'_>,
     (gguf, weights): (Gguf, Digest),
-    tasks: &[Task],
-    (settings, engine): (&WrittenSettings, &EngineSettings),
+    (tasks, bar): (&[Task], &Bar),
+    (brief, engine): (&Brief<'_>, &EngineSettings),
     journal: &Path,
-) -> Result<(Vec<Candidate>, Summary)> {
+) -> Result<Gauge> {
+    let mut engine = load(work, (gguf, weights), engine)?;
+    work.watch.begin("gauge the generator", bar.passages.len() as u64, "passages");
+    let texts: Vec<&str> = bar.passages.iter().map(String::as_str).collect();
+    let bits = engine.bits(&texts, work.watch)?;
+    work.watch.end();
+    let mut gauge = Gauge {
+        passages: texts.len(),
+        // JSON knows no infinity.
+        bits_per_byte: bits.per_byte().min(f64::MAX),
+        bar_bits_per_byte: bar.bits_per_byte.min(f64::MAX),
+        requests: 0,
+        accepted: 0,
+    };
+    // What cannot foretell need not be asked.
+    if gauge.bits_per_byte <= gauge.bar_bits_per_byte {
+        let (_, summary) = crate::negatives::written::write(tasks, &mut engine, brief, journal, work.watch)?;
+        (gauge.requests, gauge.accepted) = (summary.requests, summary.accepted);
+    }
+    Ok(gauge)
+}
+
+#[cfg(not(feature = "llm"))]
+fn measure(
+    _: &Workplace<'_>,
+    _: (Gguf, Digest),
+    _: (&[Task], &Bar),
+    _: (&Brief<'_>, &EngineSettings),
+    _: &Path,
+) -> Result<Gauge> {
+    Err(ExperimentError::NoGenerator)
+}
+
+/// The engine over a checked file, by what was tuned for it where nothing else was said.
+#[cfg(feature = "llm")]
+fn load(
+    work: &Workplace<'_>,
+    (gguf, weights): (Gguf, Digest),
+    engine: &EngineSettings,
+) -> Result<crate::generate::LlamaEngine> {
     let mut engine = engine.clone();
     let tuned = work.store.file(&tuned_name(&weights));
     if tuned.is_file() {
@@ -103,8 +195,19 @@ fn run(
             engine = engine.or_tuned(&tuned, std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
         }
     }
-    let mut engine = crate::generate::LlamaEngine::load(gguf, weights, engine)?;
-    Ok(crate::negatives::written::write(tasks, &mut engine, settings, journal, work.watch)?)
+    Ok(crate::generate::LlamaEngine::load(gguf, weights, engine)?)
+}
+
+#[cfg(feature = "llm")]
+fn run(
+    work: &Workplace<'_>,
+    (gguf, weights): (Gguf, Digest),
+    tasks: &[Task],
+    (brief, engine): (&Brief<'_>, &EngineSettings),
+    journal: &Path,
+) -> Result<(Vec<Candidate>, Summary)> {
+    let mut engine = load(work, (gguf, weights), engine)?;
+    Ok(crate::negatives::written::write(tasks, &mut engine, brief, journal, work.watch)?)
 }
 
 #[cfg(not(feature = "llm"))]
@@ -112,7 +215,7 @@ fn run(
     _: &Workplace<'_>,
     _: (Gguf, Digest),
     _: &[Task],
-    _: (&WrittenSettings, &EngineSettings),
+    _: (&Brief<'_>, &EngineSettings),
     _: &Path,
 ) -> Result<(Vec<Candidate>, Summary)> {
     Err(ExperimentError::NoGenerator)

@@ -8,6 +8,7 @@ pub mod recipe;
 pub mod scoring;
 pub mod stages;
 pub mod training;
+mod writing;
 
 pub use recipe::Recipe;
 pub use stages::Workplace;

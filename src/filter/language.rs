@@ -1,7 +1,8 @@
 //! Drops candidates in another language than the positives': language alone would tell them apart.
-//! Languages are told by whatlang from script and letter triples; what it is not sure of stays.
+//! Languages are told from script and letter triples; what it is not sure of stays.
 
 use super::{Case, Filter, FilterSettings, Switch, Verdict};
+use crate::text::measure::language;
 use whatlang::Lang;
 
 pub(super) const NAME: &str = "language";
@@ -13,15 +14,10 @@ pub(super) fn make(settings: &FilterSettings) -> Option<Box<dyn Filter>> {
     (settings.language == Switch::On).then(|| Box::new(Language) as Box<dyn Filter>)
 }
 
-/// Language and confidence of a text that can be told.
-fn told(text: &str) -> Option<(Lang, f64)> {
-    whatlang::detect(text).filter(whatlang::Info::is_reliable).map(|info| (info.lang(), info.confidence()))
-}
-
 impl Filter for Language {
     fn judge(&self, case: &Case) -> Vec<Verdict> {
-        let known: Vec<Lang> = case.positives.iter().filter_map(|p| Some(told(&p.content())?.0)).collect();
-        let judge = |text: &str| match told(text) {
+        let known: Vec<Lang> = case.positives.iter().filter_map(|p| Some(language(&p.content())?.0)).collect();
+        let judge = |text: &str| match language(text) {
             Some((language, confidence)) if !known.is_empty() && !known.contains(&language) => {
                 Verdict::drop(NAME, confidence, 0.0)
             }

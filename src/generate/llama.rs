@@ -8,6 +8,7 @@ mod log;
 pub mod meter;
 pub mod plan;
 mod scheduler;
+pub mod score;
 mod talk;
 mod tune;
 

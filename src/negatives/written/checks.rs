@@ -1,52 +1,68 @@
-//! Judges a reply by measurement: which negatives are good, and what is wrong with the others.
-//! A defect's text is what the log says and what the model is told, so it holds the numbers and
-//! says what to do. Simple on purpose: form, count, length, copies and repeats; language, refusals
-//! and measured relevance belong here too.
+//! Judges a reply by measurement: which texts are good, and what is wrong with the others.
+//! What a defect says is `defect.rs`; what needs a model to measure is `measured.rs`.
 
+use super::defect::{Defect, Item};
 use super::settings::WrittenSettings;
+use crate::data::Scores;
 use crate::generate::{Ending, Reply};
-use crate::text::measure::{copied_share, same, words};
-use serde::Deserialize;
+use crate::text::measure::{copied_share, language, longest_shared_run, refusal, same, words};
+use crate::text::prompt::{PromptFile, Writes};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::ops::RangeInclusive;
 
 /// Words an n-gram of the copy measure has.
 const GRAM: usize = 5;
-/// Two negatives that share more than this of their 5-grams are one.
+/// Two texts of which more than this share of 5-grams is common are one.
 const REPEATED_SHARE: f64 = 0.9;
 /// Words that are always allowed, so that short positives leave room for a sentence.
 const ALWAYS_ALLOWED: usize = 12;
+/// So many words in a row out of the prompt's own wording are no chance.
+const LEAKED_WORDS: usize = 6;
+/// Languages are compared only when the text has so many words: fewer are told wrongly.
+const LANGUAGE_WORDS: usize = 8;
 
 /// What a reply is measured against.
 #[derive(Debug, Clone)]
 pub struct Ask {
-    /// The query's text.
+    /// What the texts are called in defects: "passage" or "search".
+    pub item: &'static str,
+    /// Key of the list in the reply.
+    pub list: String,
+    /// The query's text; "" where there is none.
     pub query: String,
     /// Text of every positive; the first sets the length.
     pub positives: Vec<String>,
-    /// Negatives asked for.
+    /// Texts asked for.
     pub count: usize,
-    /// Words a negative may have.
+    /// Words a text may have.
     pub words: RangeInclusive<usize>,
-    /// Words of the first positive.
-    pub positive_words: usize,
-    /// Largest share of 5-grams it may have in common with a positive.
+    /// Words of the first positive, where they set the length.
+    pub positive_words: Option<usize>,
+    /// Largest share of 5-grams a text may have in common with a positive or the query.
     pub max_copied_share: f64,
+    /// The prompt's own words between its placeholders.
+    pub wording: Vec<String>,
 }
 
 impl Ask {
-    /// What `settings` ask of negatives for `query`, given the texts of its positives.
+    /// What `prompt` and `settings` ask for `query`, given the texts of its positives.
     #[must_use]
-    pub fn new(query: &str, positives: Vec<String>, settings: &WrittenSettings) -> Self {
-        let positive_words = positives.first().map_or(0, |text| words(text).len());
-        let most = portion(positive_words, settings.max_length_ratio).max(ALWAYS_ALLOWED);
-        let least = portion(positive_words, settings.min_length_ratio).clamp(1, most);
+    pub fn new(query: &str, positives: Vec<String>, prompt: &PromptFile, settings: &WrittenSettings) -> Self {
+        let own = positives.first().map_or(0, |text| words(text).len());
+        let most = portion(own, settings.max_length_ratio).max(ALWAYS_ALLOWED);
+        let least = portion(own, settings.min_length_ratio).clamp(1, most);
+        let fixed = prompt.reply.words.map(|(least, most)| least as usize..=most as usize);
         Self {
+            item: if prompt.reply.writes == Writes::Negatives { "passage" } else { "search" },
+            list: prompt.reply.list.clone(),
             query: query.to_owned(),
             positives,
-            count: settings.num_negatives as usize,
-            words: least..=most,
-            positive_words,
+            count: prompt.reply.count.unwrap_or(settings.num_negatives) as usize,
+            positive_words: fixed.is_none().then_some(own),
+            words: fixed.unwrap_or(least..=most),
             max_copied_share: settings.max_copied_share,
+            wording: prompt.wording().map(str::to_owned).collect(),
         }
     }
 }
@@ -63,120 +79,30 @@ pub(super) fn portion(count: usize, ratio: f64) -> usize {
     portion
 }
 
-/// One thing wrong with a reply; negatives are numbered from 1.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum Defect {
-    /// It ran into the limit of tokens.
-    #[error("the answer was cut off after {tokens} tokens; write shorter passages")]
-    CutOff {
-        /// Tokens written.
-        tokens: u32,
-    },
-    /// It is not the JSON asked for.
-    #[error("the answer is not the JSON asked for ({found}); answer with that JSON and nothing else")]
-    NotJson {
-        /// What the parser says.
-        found: String,
-    },
-    /// It has another number of negatives.
-    #[error("the answer has {found} passages; write exactly {asked}")]
-    Count {
-        /// Number asked for.
-        asked: usize,
-        /// Number there.
-        found: usize,
-    },
-    /// A negative has too few words.
-    #[error(
-        "passage {which} has {words} words, too few; the passage that answers has {positive}, write at least {least}"
-    )]
-    TooShort {
-        /// Which one.
-        which: usize,
-        /// Its words.
-        words: usize,
-        /// Fewest allowed.
-        least: usize,
-        /// Words of the positive.
-        positive: usize,
-    },
-    /// A negative has too many words.
-    #[error(
-        "passage {which} has {words} words, too many; the passage that answers has {positive}, write at most {most}"
-    )]
-    TooLong {
-        /// Which one.
-        which: usize,
-        /// Its words.
-        words: usize,
-        /// Most allowed.
-        most: usize,
-        /// Words of the positive.
-        positive: usize,
-    },
-    /// A negative is the positive over again.
-    #[error(
-        "passage {which} copies the passage that answers: {:.0} % of it stands there word for word, at most {:.0} % may; change what the search asks for",
-        share * 100.0, bound * 100.0
-    )]
-    CopiesPositive {
-        /// Which one.
-        which: usize,
-        /// Share of its 5-grams that stand in the positive.
-        share: f64,
-        /// Largest share allowed.
-        bound: f64,
-    },
-    /// A negative only says the query.
-    #[error("passage {which} only repeats the search; write a passage")]
-    CopiesQuery {
-        /// Which one.
-        which: usize,
-    },
-    /// A negative is another one over again.
-    #[error("passage {which} is the same as passage {first}; write a different one")]
-    Repeats {
-        /// Which one.
-        which: usize,
-        /// The one it repeats.
-        first: usize,
-    },
-}
-
-impl Defect {
-    /// Its name in counts.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::CutOff { .. } => "cut-off",
-            Self::NotJson { .. } => "not-json",
-            Self::Count { .. } => "count",
-            Self::TooShort { .. } => "too-short",
-            Self::TooLong { .. } => "too-long",
-            Self::CopiesPositive { .. } => "copies-positive",
-            Self::CopiesQuery { .. } => "copies-query",
-            Self::Repeats { .. } => "repeats",
-        }
-    }
+/// A text nothing is wrong with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accepted {
+    /// Its place in the reply, from 1.
+    pub place: u32,
+    /// The text.
+    pub text: String,
+    /// What was measured of it.
+    #[serde(default)]
+    pub scores: Scores,
 }
 
 /// A judged reply.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Checked {
-    /// The negatives nothing is wrong with, in order, at most as many as asked for.
-    pub good: Vec<String>,
+    /// The texts nothing is wrong with, in order, at most as many as asked for.
+    pub good: Vec<Accepted>,
     /// What is wrong, in order.
     pub defects: Vec<Defect>,
 }
 
-/// The JSON asked for; other keys (the reasoning) are kept in the raw text only.
 #[derive(Deserialize)]
-struct Answer {
-    hard_negative_documents: Vec<Negative>,
-}
-
-#[derive(Deserialize)]
-struct Negative {
+struct Written {
     text: String,
 }
 
@@ -186,48 +112,89 @@ pub fn check(reply: &Reply, ask: &Ask) -> Checked {
     if reply.ending == Ending::CutOff {
         return Checked { good: Vec::new(), defects: vec![Defect::CutOff { tokens: reply.tokens }] };
     }
-    let answer: Answer = match serde_json::from_str(braces(&reply.text)) {
-        Ok(answer) => answer,
-        Err(error) => {
-            let found = if reply.text.contains('{') { error.to_string() } else { "no JSON in it".to_owned() };
-            return Checked { good: Vec::new(), defects: vec![Defect::NotJson { found }] };
+    let texts = match texts_of(&reply.text, &ask.list) {
+        Ok(texts) => texts,
+        Err(found) => {
+            let defect = match refusal(&reply.text) {
+                Some(phrase) => Defect::Refuses { item: None, phrase },
+                None => Defect::NotJson { found },
+            };
+            return Checked { good: Vec::new(), defects: vec![defect] };
         }
     };
-    let texts: Vec<&str> = answer.hard_negative_documents.iter().map(|negative| negative.text.trim()).collect();
+    let texts: Vec<&str> = texts.iter().map(|text| text.trim()).collect();
     let mut checked = Checked::default();
     if texts.len() != ask.count {
-        checked.defects.push(Defect::Count { asked: ask.count, found: texts.len() });
+        checked.defects.push(Defect::Count { item: ask.item, asked: ask.count, found: texts.len() });
     }
-    for (place, text) in texts.iter().enumerate() {
-        match defect_of(place, &texts, ask) {
+    for (place, text) in (1..).zip(&texts) {
+        match defect_of(place as usize - 1, &texts, ask) {
             Some(defect) => checked.defects.push(defect),
-            None => checked.good.push((*text).to_owned()),
+            None => checked.good.push(Accepted { place, text: (*text).to_owned(), scores: Scores::default() }),
         }
     }
     checked.good.truncate(ask.count);
     checked
 }
 
-/// The first thing wrong with the negative at `place` of `texts`.
+/// The texts under `list`; other keys (the reasoning) are kept in the raw reply only.
+fn texts_of(reply: &str, list: &str) -> Result<Vec<String>, String> {
+    let parsed: Result<Value, _> = serde_json::from_str(braces(reply));
+    let mut value =
+        parsed.map_err(|error| if reply.contains('{') { error.to_string() } else { "no JSON in it".to_owned() })?;
+    let list = value.get_mut(list).map(Value::take).ok_or_else(|| format!("no {list} in it"))?;
+    let texts: Vec<Written> = serde_json::from_value(list).map_err(|error| error.to_string())?;
+    Ok(texts.into_iter().map(|written| written.text).collect())
+}
+
+/// The first thing wrong with the text at `place` of `texts`.
 fn defect_of(place: usize, texts: &[&str], ask: &Ask) -> Option<Defect> {
-    let (which, text) = (place + 1, texts[place]);
+    let text = texts[place];
+    let item = Item { name: ask.item, number: place + 1 };
+    let given = || ask.positives.iter().chain(std::iter::once(&ask.query));
+    if let Some(phrase) = refusal(text).filter(|phrase| !given().any(|own| own.to_lowercase().contains(phrase))) {
+        return Some(Defect::Refuses { item: Some(item), phrase });
+    }
+    if same(text, &ask.query) {
+        return Some(Defect::CopiesQuery { item });
+    }
+    let leaks = |run: &String| !given().any(|own| longest_shared_run(run, own).is_some_and(|found| found == *run));
+    let longest = ask.wording.iter().filter_map(|own| longest_shared_run(text, own)).max_by_key(|run| words(run).len());
+    if let Some(run) = longest.filter(|run| words(run).len() >= LEAKED_WORDS && leaks(run)) {
+        return Some(Defect::LeaksPrompt { item, run });
+    }
     let count = words(text).len();
     let (&least, &most, positive) = (ask.words.start(), ask.words.end(), ask.positive_words);
-    if same(text, &ask.query) {
-        return Some(Defect::CopiesQuery { which });
-    }
     if count < least {
-        return Some(Defect::TooShort { which, words: count, least, positive });
+        return Some(Defect::TooShort { item, words: count, least, positive });
     }
     if count > most {
-        return Some(Defect::TooLong { which, words: count, most, positive });
+        return Some(Defect::TooLong { item, words: count, most, positive });
+    }
+    if let Some(defect) = other_language(item, text, ask) {
+        return Some(defect);
     }
     let share = ask.positives.iter().map(|positive| copied_share(text, positive, GRAM)).fold(0.0, f64::max);
     if share > ask.max_copied_share {
-        return Some(Defect::CopiesPositive { which, share, bound: ask.max_copied_share });
+        return Some(Defect::CopiesPositive { item, share, bound: ask.max_copied_share });
     }
     let first = texts[..place].iter().position(|other| copied_share(text, other, GRAM) > REPEATED_SHARE)?;
-    Some(Defect::Repeats { which, first: first + 1 })
+    Some(Defect::Repeats { item, first: first + 1 })
+}
+
+fn other_language(item: Item, text: &str, ask: &Ask) -> Option<Defect> {
+    if words(text).len() < LANGUAGE_WORDS {
+        return None;
+    }
+    let (found, confidence) = language(text)?;
+    let known: Vec<_> = ask.positives.iter().filter_map(|positive| Some(language(positive)?.0)).collect();
+    let wanted = *known.first()?;
+    (!known.contains(&found)).then(|| Defect::Language {
+        item,
+        found: found.eng_name(),
+        confidence,
+        wanted: wanted.eng_name(),
+    })
 }
 
 /// From the first brace to the last: models that are not held to the schema talk around it.

@@ -1,5 +1,6 @@
 //! The record each request leaves, one line of the journal, and what all of them add up to.
 
+use super::checks::Accepted;
 use crate::data::{Digest, QueryId, Seed};
 use crate::generate::Usage;
 use crate::text::prompt::Values;
@@ -15,8 +16,8 @@ pub struct Record {
     pub key: Digest,
     /// The query it was first asked for; another one with the same texts shares the record.
     pub query: QueryId,
-    /// The accepted negatives.
-    pub texts: Vec<String>,
+    /// The accepted texts.
+    pub texts: Vec<Accepted>,
     /// Why there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_up: Option<GivenUp>,
@@ -56,6 +57,15 @@ pub struct Noted {
     pub text: String,
 }
 
+/// What one start did, the rest being in the journal before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ThisStart {
+    /// Requests that ended.
+    pub requests: u64,
+    /// Tokens written for them.
+    pub tokens_out: u64,
+}
+
 /// What a run of requests came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
@@ -65,6 +75,12 @@ pub struct Summary {
     pub accepted: u64,
     /// Of these, accepted at the first reply.
     pub accepted_at_once: u64,
+    /// Requests that were told what was wrong with a reply.
+    #[serde(default)]
+    pub retried: u64,
+    /// Of these, accepted in the end.
+    #[serde(default)]
+    pub accepted_after_retry: u64,
     /// Of the accepted, those with fewer negatives than asked for.
     pub accepted_in_part: u64,
     /// Negatives accepted.
@@ -86,12 +102,17 @@ pub struct Summary {
 }
 
 impl fmt::Display for Summary {
-    /// "800 requests: 640 accepted (500 at once), 160 given up (3 copy, 157 length); 1280 negatives; defects: ..."
+    /// "800 requests: 640 accepted (500 at once, 140 of 300 after being told what was wrong), 160 given up (3 copy, 157 length); 1280 negatives; defects: ..."
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |counts: &BTreeMap<String, u64>| {
             counts.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", ")
         };
-        write!(f, "{} requests: {} accepted ({} at once)", self.requests, self.accepted, self.accepted_at_once)?;
+        write!(f, "{} requests: {} accepted ({} at once", self.requests, self.accepted, self.accepted_at_once)?;
+        if self.retried > 0 {
+            let (after, retried) = (self.accepted_after_retry, self.retried);
+            write!(f, ", {after} of {retried} after being told what was wrong")?;
+        }
+        write!(f, ")")?;
         if !self.given_up.is_empty() {
             write!(f, ", {} given up ({})", self.given_up.values().sum::<u64>(), list(&self.given_up))?;
         }
@@ -111,11 +132,13 @@ impl Summary {
     /// Counts `record`, for which `asked` negatives were asked.
     pub(super) fn add(&mut self, record: &Record, asked: usize) {
         self.requests += 1;
+        self.retried += u64::from(record.attempts > 1);
         if let Some(given_up) = &record.given_up {
             *self.given_up.entry(given_up.kind.clone()).or_default() += 1;
         } else {
             self.accepted += 1;
             self.accepted_at_once += u64::from(record.attempts == 1);
+            self.accepted_after_retry += u64::from(record.attempts > 1);
             self.accepted_in_part += u64::from(record.texts.len() < asked);
             self.negatives += record.texts.len() as u64;
         }

@@ -7,20 +7,29 @@
 
 pub mod checks;
 pub mod conversation;
+pub mod defect;
+mod definition;
+pub mod gauge;
 pub mod journal;
+pub mod measured;
+pub mod round_trip;
 pub mod settings;
 
 pub use conversation::Writing;
-pub use journal::{Record, Summary};
+pub use gauge::Gauge;
+pub use journal::{Record, Summary, ThisStart};
+pub use measured::{Band, Measure, Meter, Target};
 pub use settings::WrittenSettings;
 
 use super::Task;
-use crate::data::{self, Candidate, Digest, Passage, Scores, Watch, WrittenId, atomic::Journal};
-use crate::generate::{self, Engine};
+use crate::data::{self, Candidate, Digest, Passage, QueryId, Watch, WrittenId, atomic::Journal};
+use crate::generate::{self, Conversation, Engine, Message};
 use crate::text::prompt::PromptFile;
 use checks::Ask;
 use conversation::{Frame, INPUTS};
 use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +46,11 @@ pub enum Error {
     /// The model cannot go on.
     #[error(transparent)]
     Engine(generate::Error),
+    /// The model answered the prompt's first question with nothing.
+    #[error(
+        "the model answers the prompt's first question with nothing\n  hint: it is no model for this prompt; choose another of the two"
+    )]
+    NoDefinition,
     /// A setting is out of its range.
     #[error("written.{setting}: expected {expected}, found {found}")]
     Settings {
@@ -58,6 +72,34 @@ impl From<generate::Error> for Error {
     }
 }
 
+/// What a run is told beside its tasks.
+#[derive(Default)]
+pub struct Brief<'b> {
+    /// What the user set.
+    pub settings: Cow<'b, WrittenSettings>,
+    /// Mined passages by query, for prompts that show them; the first [`WrittenSettings::num_neighbours`] are shown.
+    pub neighbours: HashMap<QueryId, Vec<String>>,
+    /// Models that measure each text, with the bands they must lie in.
+    pub targets: Arc<[Target]>,
+    /// Why the generator should not have been used, where the user insisted; stands in the provenance of every text.
+    pub forced: Option<String>,
+    /// Filled in by [`write`]: what this start did.
+    pub this_start: Cell<ThisStart>,
+}
+
+impl<'b> Brief<'b> {
+    /// Only settings: nothing is shown beside the pair, and nothing is measured by a model.
+    #[must_use]
+    pub fn new(settings: &'b WrittenSettings) -> Self {
+        Self { settings: Cow::Borrowed(settings), ..Self::default() }
+    }
+
+    fn neighbours_of(&self, task: &Task, settings: &WrittenSettings) -> &[String] {
+        let all = self.neighbours.get(&task.query.id).map_or(&[][..], Vec::as_slice);
+        &all[..all.len().min(settings.num_neighbours as usize)]
+    }
+}
+
 /// Writes negatives for `tasks`, going on where `journal` stops: the candidates, in the order of
 /// the tasks, and the counts over all their requests, earlier starts included.
 ///
@@ -67,15 +109,17 @@ impl From<generate::Error> for Error {
 pub fn write(
     tasks: &[Task],
     engine: &mut dyn Engine<Writing>,
-    settings: &WrittenSettings,
+    brief: &Brief<'_>,
     journal: &Path,
     watch: &dyn Watch,
 ) -> Result<(Vec<Candidate>, Summary), Error> {
-    settings.check()?;
-    let prompt = Arc::new(PromptFile::find(&settings.prompt, INPUTS)?);
+    brief.settings.check()?;
+    let prompt = Arc::new(PromptFile::find(&brief.settings.prompt, INPUTS)?);
+    let settings = &brief.settings.completed(&prompt);
     let identity = engine.identity();
-    let plan = plan(tasks, &prompt, &identity, settings);
     let (mut journal, records) = Journal::open::<Record>(journal)?;
+    let definition = definition::ask(engine, (&prompt, settings), (&mut journal, &records), watch)?;
+    let plan = plan(tasks, (&prompt, &definition), &identity, (settings, brief));
     let wanted: HashSet<&Digest> = plan.iter().map(|request| &request.key).collect();
     let mut done: HashMap<Digest, Record> = records
         .into_iter()
@@ -91,15 +135,26 @@ pub fn write(
     let frame = Frame {
         settings: Arc::new(settings.clone()),
         pool: prompt.pool(&settings.attributes)?,
+        switches: prompt.switched(&settings.switches)?,
         prompt: prompt.clone(),
+        definition,
+        targets: brief.targets.clone(),
     };
     let mut writings = pending.iter().map(|request| {
-        let ask = Ask::new(&request.task.query.text, contents(request.task), settings);
-        Writing::new(&frame, request.key.clone(), request.task.query.id.clone(), ask)
+        let ask = Ask::new(&request.task.query.text, contents(request.task), &prompt, settings);
+        Writing::new(
+            &frame,
+            request.key.clone(),
+            request.task.query.id.clone(),
+            (ask, brief.neighbours_of(request.task, settings)),
+        )
     });
+    let mut this_start = ThisStart::default();
     let mut finished = |finished| {
         let record = Writing::record(finished);
         journal.append(&record)?;
+        this_start.requests += 1;
+        this_start.tokens_out += u64::from(record.usage.tokens_out);
         done.insert(record.key.clone(), record);
         watch.advance(1);
         Ok(())
@@ -107,8 +162,33 @@ pub fn write(
     let ran = engine.run(&mut writings, &mut finished, watch);
     watch.end();
     ran?;
-    let constant = json!({ "engine": identity, "prompt": prompt.name, "prompt_version": prompt.version, "prompt_digest": prompt.digest });
+    let mut constant = json!({ "engine": identity, "prompt": prompt.name, "prompt_version": prompt.version, "prompt_digest": prompt.digest });
+    if let (Some(reason), Some(object)) = (&brief.forced, constant.as_object_mut()) {
+        object.insert("forced".to_owned(), json!(reason));
+    }
+    brief.this_start.set(this_start);
     Ok(gather(&plan, tasks.len(), &done, (&constant, settings)))
+}
+
+/// The messages a model is given first for `task`; attributes are drawn as for no model in particular.
+///
+/// # Errors
+/// [`Error::Data`] when the prompt is not usable.
+pub fn preview(task: &Task, brief: &Brief<'_>) -> Result<Vec<Message>, Error> {
+    let prompt = Arc::new(PromptFile::find(&brief.settings.prompt, INPUTS)?);
+    let settings = &brief.settings.completed(&prompt);
+    let frame = Frame {
+        settings: Arc::new(settings.clone()),
+        pool: prompt.pool(&settings.attributes)?,
+        switches: prompt.switched(&settings.switches)?,
+        prompt: prompt.clone(),
+        definition: "(the model's own answer)".to_owned(),
+        targets: Arc::default(),
+    };
+    let ask = Ask::new(&task.query.text, contents(task), &prompt, settings);
+    let key = Digest::of_json(&json!(["written preview", task.query.text, settings]));
+    let writing = Writing::new(&frame, key, task.query.id.clone(), (ask, brief.neighbours_of(task, settings)));
+    Ok(writing.opening().messages)
 }
 
 /// A task that has a positive, and the key of its request.
@@ -117,9 +197,27 @@ struct Request<'t> {
     key: Digest,
 }
 
-fn plan<'t>(tasks: &'t [Task], prompt: &PromptFile, identity: &Value, settings: &WrittenSettings) -> Vec<Request<'t>> {
+fn plan<'t>(
+    tasks: &'t [Task],
+    (prompt, definition): (&PromptFile, &str),
+    identity: &Value,
+    (settings, brief): (&WrittenSettings, &Brief<'_>),
+) -> Vec<Request<'t>> {
+    let targets: Vec<Value> = brief.targets.iter().map(Target::identity).collect();
+    let shows_neighbours = prompt.inputs.iter().any(|input| input == "neighbours");
     let key = |task: &Task| {
-        Digest::of_json(&json!(["written 1", task.query.text, contents(task), prompt.digest, identity, settings]))
+        let neighbours = if shows_neighbours { brief.neighbours_of(task, settings) } else { &[] };
+        Digest::of_json(&json!([
+            "written 2",
+            task.query.text,
+            contents(task),
+            prompt.digest,
+            identity,
+            settings,
+            neighbours,
+            definition,
+            targets
+        ]))
     };
     tasks.iter().filter(|task| !task.positives.is_empty()).map(|task| Request { task, key: key(task) }).collect()
 }
@@ -152,13 +250,13 @@ fn gather(
             object.insert("tokens_in".to_owned(), json!(record.usage.tokens_in));
             object.insert("tokens_out".to_owned(), json!(record.usage.tokens_out));
         }
-        candidates.extend((1..).zip(&record.texts).map(|(rank, text)| Candidate {
+        candidates.extend(record.texts.iter().map(|accepted| Candidate {
             query: request.task.query.id.clone(),
-            passage: Passage::Written(written_id(text)),
-            text: Some(text.clone()),
+            passage: Passage::Written(written_id(&accepted.text)),
+            text: Some(accepted.text.clone()),
             source: SOURCE.to_owned(),
-            rank,
-            scores: Scores::default(),
+            rank: accepted.place,
+            scores: accepted.scores,
             provenance: provenance.clone(),
         }));
     }
@@ -175,5 +273,9 @@ pub fn written_id(text: &str) -> WrittenId {
     WrittenId::new(&id).expect("hexadecimal digits make a valid identifier")
 }
 
+#[cfg(all(test, feature = "llm"))]
+mod bundled_tests;
+#[cfg(test)]
+mod defect_tests;
 #[cfg(test)]
 mod tests;

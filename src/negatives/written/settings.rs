@@ -3,7 +3,10 @@
 use super::Error;
 use crate::data::Seed;
 use crate::generate::Sampling;
+use crate::text::prompt::{PromptFile, Suggested};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
 
 /// Settings of written negatives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,12 +16,17 @@ pub struct WrittenSettings {
     pub prompt: String,
     /// Which pool of attributes the prompt draws from, default `general`; prompts without attributes need none.
     pub attributes: String,
+    /// Positions of the prompt's switches, `{ wrong_answers = "allow" }`; default what the prompt says.
+    pub switches: BTreeMap<String, String>,
+    /// Mined neighbours shown to prompts that ask for them, 1 to 10, default 3. More: the style is clearer, the prompt longer.
+    pub num_neighbours: u32,
     /// Negatives asked for in one request, 1 to 20, default 5. More: cheaper each, and more alike.
     pub num_negatives: u32,
     /// Fewest good ones for which an incomplete request is still accepted, 1 to `num_negatives`, default 1.
     pub least_accepted: u32,
-    /// Replies a request may take, 1 to 5, default 2: each after the first is told what was wrong with the one before.
-    pub attempts: u32,
+    /// Replies a request may take, 1 to 5: each after the first is told what was wrong with the one before.
+    /// Default what the prompt suggests (the papers' ask once), else 2. More: more accepted, more tokens.
+    pub attempts: Option<u32>,
     /// Fewest words of a negative, in proportion to the positive's, 0 to 1, default 0.5.
     /// Lower: length gives negatives away. Higher: more are refused.
     pub min_length_ratio: f64,
@@ -27,13 +35,13 @@ pub struct WrittenSettings {
     /// Most characters whatever the positive's length, 80 and up, default 4000; the schema ends a longer one there.
     /// Lower: requests are cheaper, and length gives negatives away where positives are longer.
     pub max_characters: u32,
-    /// Largest share of a negative's word 5-grams that may stand in a positive, above 0 to 1, default 0.8.
+    /// Largest share of a negative's word 5-grams that may stand in a positive or the query, above 0 to 1, default 0.8.
     /// Higher: copies, which are false negatives, pass. Lower: near misses are refused.
     pub max_copied_share: f64,
     /// Most tokens of one reply, 16 and up, default 1024. Too few: replies are cut off.
     pub max_tokens: u32,
-    /// How tokens are drawn, default temperature 0.8, top-k 40, top-p 0.95.
-    pub sampling: Sampling,
+    /// How tokens are drawn; default what the prompt suggests, else temperature 0.8, top-k 40, top-p 0.95.
+    pub sampling: Option<Sampling>,
     /// Whether replies are held to the JSON schema while they are written, default `schema`.
     pub constraint: ConstraintChoice,
     /// Seed of all draws.
@@ -55,15 +63,17 @@ impl Default for WrittenSettings {
         Self {
             prompt: "plain".to_owned(),
             attributes: "general".to_owned(),
+            switches: BTreeMap::new(),
+            num_neighbours: 3,
             num_negatives: 5,
             least_accepted: 1,
-            attempts: 2,
+            attempts: None,
             min_length_ratio: 0.5,
             max_length_ratio: 2.0,
             max_characters: 4000,
             max_copied_share: 0.8,
             max_tokens: 1024,
-            sampling: Sampling::default(),
+            sampling: None,
             constraint: ConstraintChoice::Schema,
             seed: Seed(1),
         }
@@ -86,8 +96,11 @@ impl WrittenSettings {
         if !(1..=self.num_negatives).contains(&self.least_accepted) {
             return outside("least_accepted", "1 to num_negatives", whole(self.least_accepted));
         }
-        if !(1..=5).contains(&self.attempts) {
-            return outside("attempts", "1 to 5", whole(self.attempts));
+        if let Some(attempts) = self.attempts.filter(|attempts| !(1..=5).contains(attempts)) {
+            return outside("attempts", "1 to 5", whole(attempts));
+        }
+        if !(1..=10).contains(&self.num_neighbours) {
+            return outside("num_neighbours", "1 to 10", whole(self.num_neighbours));
         }
         if !(0.0..=1.0).contains(&self.min_length_ratio) {
             return outside("min_length_ratio", "0 to 1", self.min_length_ratio);
@@ -106,4 +119,30 @@ impl WrittenSettings {
         }
         Ok(())
     }
+
+    /// The same with what is open taken from what `prompt` suggests, else from the defaults.
+    #[must_use]
+    pub fn completed(&self, prompt: &PromptFile) -> Self {
+        let suggested = &prompt.suggested;
+        Self {
+            attempts: self.attempts.or(suggested.attempts).or(Some(2)),
+            sampling: self.sampling.or_else(|| sampling_of(suggested)).or_else(|| Some(Sampling::default())),
+            num_negatives: prompt.reply.count.unwrap_or(self.num_negatives),
+            ..self.clone()
+        }
+    }
+
+    /// Replies a request may take.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts.unwrap_or(2)
+    }
+}
+
+fn sampling_of(suggested: &Suggested) -> Option<Sampling> {
+    let Suggested { temperature, top_k, top_p, .. } = suggested;
+    let named = [("temperature", json!(temperature)), ("top_k", json!(top_k)), ("top_p", json!(top_p))];
+    let stated: serde_json::Map<_, _> =
+        named.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.to_owned(), value)).collect();
+    if stated.is_empty() { None } else { serde_json::from_value(stated.into()).ok() }
 }

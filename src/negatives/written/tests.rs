@@ -1,48 +1,49 @@
 //! A scripted engine drives every defect, the reflection, and both ways of giving up.
 
-use super::checks::{Checked, Defect, check};
+use super::checks::{Checked, check};
+use super::defect::Defect;
 use super::*;
 use crate::data::{DocId, Document, Query, QueryId, Quiet};
 use crate::generate::{Conversation, Ending, Finished, Prompt, Refusal, Reply, Turn, Usage};
 
-const QUERY: &str = "which metal melts at the lowest temperature";
-const POSITIVE: &str = "Mercury is the metal that melts at the lowest temperature, at minus 38.8 degrees Celsius, \
+pub(super) const QUERY: &str = "which metal melts at the lowest temperature";
+pub(super) const POSITIVE: &str = "Mercury is the metal that melts at the lowest temperature, at minus 38.8 degrees Celsius, \
     so it is liquid in any ordinary room and was long used in thermometers and barometers.";
-const GOOD: [&str; 2] = [
+pub(super) const GOOD: [&str; 2] = [
     "Gallium is a metal that melts in the hand, at 29.8 degrees Celsius, so it is solid in a cool room \
         and was never common in thermometers for the weather.",
     "Tungsten is the metal that melts at the highest temperature, at 3422 degrees Celsius, \
         which is why it was long used for the filaments of lamps.",
 ];
 
-fn task(id: &str, query: &str) -> Task {
+pub(super) fn task(id: &str, query: &str) -> Task {
     let document = Document { id: DocId::new("d1").unwrap(), title: String::new(), text: POSITIVE.to_owned() };
     Task { query: Query { id: QueryId::new(id).unwrap(), text: query.to_owned() }, positives: vec![document] }
 }
 
-fn settings() -> WrittenSettings {
+pub(super) fn settings() -> WrittenSettings {
     WrittenSettings { num_negatives: 2, ..WrittenSettings::default() }
 }
 
-fn json_of(texts: &[&str]) -> String {
+pub(super) fn json_of(texts: &[&str]) -> String {
     let list: Vec<Value> = texts.iter().map(|text| json!({ "text": text })).collect();
     json!({ "hard_negative_documents": list }).to_string()
 }
 
-fn reply(text: &str) -> Reply {
+pub(super) fn reply(text: &str) -> Reply {
     Reply { text: text.to_owned(), tokens: 9, ending: Ending::Complete }
 }
 
 /// Answers from a list, each conversation from its start; says what it was asked.
-struct Scripted {
+pub(super) struct Scripted {
     replies: Vec<Result<Reply, Refusal>>,
-    asked: Vec<String>,
-    prompts: Vec<Prompt>,
+    pub(super) asked: Vec<String>,
+    pub(super) prompts: Vec<Prompt>,
     finish: usize,
 }
 
 impl Scripted {
-    fn new(replies: &[String]) -> Self {
+    pub(super) fn new(replies: &[String]) -> Self {
         let replies = replies.iter().map(|text| Ok(reply(text))).collect();
         Self { replies, asked: Vec::new(), prompts: Vec::new(), finish: usize::MAX }
     }
@@ -99,13 +100,18 @@ struct Outcome {
 fn run(mut engine: Scripted, settings: &WrittenSettings) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.jsonl");
-    let (candidates, summary) = write(&[task("q1", QUERY)], &mut engine, settings, &path, &Quiet).unwrap();
+    let (candidates, summary) = write(&[task("q1", QUERY)], &mut engine, &Brief::new(settings), &path, &Quiet).unwrap();
     let (_, records) = Journal::open(&path).unwrap();
     Outcome { candidates, summary, records, engine }
 }
 
+pub(super) fn ask(positive: &str) -> Ask {
+    let prompt = PromptFile::find("plain", INPUTS).unwrap();
+    Ask::new(QUERY, vec![positive.to_owned()], &prompt, &settings())
+}
+
 fn checked(text: &str) -> Checked {
-    check(&reply(text), &Ask::new(QUERY, vec![POSITIVE.to_owned()], &settings()))
+    check(&reply(text), &ask(POSITIVE))
 }
 
 #[test]
@@ -117,10 +123,10 @@ fn each_defect_is_found_and_says_its_numbers() {
     };
     let with = |second: &str| json_of(&[GOOD[0], second]);
     let long = format!("{} {}", GOOD[1], "and so on ".repeat(20));
-    says("I cannot help with that.", "not-json", "no JSON in it");
+    says("Here they come.", "not-json", "no JSON in it");
     says("{\"hard_negative_documents\": [", "not-json", "EOF");
     says("{\"documents\": []}", "not-json", "hard_negative_documents");
-    says(&json_of(&[GOOD[0]]), "count", "the answer has 1 passages; write exactly 2");
+    says(&json_of(&[GOOD[0]]), "count", "the answer has 1 passage; write exactly 2");
     says(
         &json_of(&[
             GOOD[0],
@@ -140,18 +146,16 @@ fn each_defect_is_found_and_says_its_numbers() {
     says(&with("Which metal melts at the lowest temperature?"), "copies-query", "passage 2 only repeats the search");
     says(&with(&GOOD[0].to_uppercase()), "repeats", "passage 2 is the same as passage 1");
     let cut = Reply { ending: Ending::CutOff, ..reply("{") };
-    let ask = Ask::new(QUERY, vec![POSITIVE.to_owned()], &settings());
-    assert_eq!(check(&cut, &ask).defects, [Defect::CutOff { tokens: 9 }]);
-    assert_eq!(
-        checked(&format!("Sure! {}\nEnjoy.", json_of(&GOOD))),
-        Checked { good: GOOD.map(str::to_owned).to_vec(), defects: vec![] }
-    );
+    assert_eq!(check(&cut, &ask(POSITIVE)).defects, [Defect::CutOff { tokens: 9 }]);
+    let talked = checked(&format!("Sure! {}\nEnjoy.", json_of(&GOOD)));
+    let taken: Vec<&str> = talked.good.iter().map(|good| good.text.as_str()).collect();
+    assert_eq!((taken.as_slice(), talked.defects.as_slice()), (GOOD.as_slice(), [].as_slice()));
 }
 
 #[test]
 fn short_and_empty_positives_leave_room_for_a_sentence() {
-    assert_eq!(Ask::new("q", vec!["Paris".to_owned()], &settings()).words, 1..=12);
-    assert_eq!(Ask::new("q", vec![String::new()], &settings()).words, 1..=12);
+    assert_eq!(ask("Paris").words, 1..=12);
+    assert_eq!(ask("").words, 1..=12);
 }
 
 #[test]
@@ -222,7 +226,7 @@ fn the_good_part_is_taken_when_it_is_enough_else_the_request_is_given_up() {
     assert!(given_up.reasons[0].contains("word for word"), "{given_up:?}");
     assert_eq!(outcome.records[0].replies, [partly.clone(), partly.clone()]);
 
-    let once = WrittenSettings { attempts: 1, ..all };
+    let once = WrittenSettings { attempts: Some(1), ..all };
     assert!(run(Scripted::new(&[partly]), &once).engine.asked.is_empty());
 }
 
@@ -247,11 +251,11 @@ fn a_second_start_goes_on_where_the_first_was_stopped() {
     let [whole, broken] = ["whole.jsonl", "broken.jsonl"].map(|name| folder.path().join(name));
     let tasks: Vec<Task> = (0..7).map(|n| task(&format!("q{n}"), &format!("{QUERY} {n}"))).collect();
     let scripted = || Scripted::new(&[json_of(&GOOD)]);
-    let expected = write(&tasks, &mut scripted(), &settings(), &whole, &Quiet).unwrap();
+    let expected = write(&tasks, &mut scripted(), &Brief::new(&settings()), &whole, &Quiet).unwrap();
 
     for stop in [0, 3, 2] {
         let mut engine = Scripted { finish: stop, ..scripted() };
-        let stopped = write(&tasks, &mut engine, &settings(), &broken, &Quiet);
+        let stopped = write(&tasks, &mut engine, &Brief::new(&settings()), &broken, &Quiet);
         assert!(matches!(stopped, Err(Error::Data(data::Error::Stopped))));
         // A torn last record, as after a kill.
         let mut text = std::fs::read_to_string(&broken).unwrap();
@@ -259,17 +263,17 @@ fn a_second_start_goes_on_where_the_first_was_stopped() {
         std::fs::write(&broken, text).unwrap();
     }
     let mut last = scripted();
-    assert_eq!(write(&tasks, &mut last, &settings(), &broken, &Quiet).unwrap(), expected);
+    assert_eq!(write(&tasks, &mut last, &Brief::new(&settings()), &broken, &Quiet).unwrap(), expected);
     assert_eq!(last.prompts.len(), 2, "only what was missing is asked");
     assert_eq!(std::fs::read_to_string(&broken).unwrap(), std::fs::read_to_string(&whole).unwrap());
 
     // Nothing is left to ask; another seed asks everything anew and leaves the old records alone.
     let mut idle = scripted();
-    assert_eq!(write(&tasks, &mut idle, &settings(), &broken, &Quiet).unwrap(), expected);
+    assert_eq!(write(&tasks, &mut idle, &Brief::new(&settings()), &broken, &Quiet).unwrap(), expected);
     assert!(idle.prompts.is_empty());
     let other = WrittenSettings { seed: data::Seed(2), ..settings() };
     let mut again = scripted();
-    write(&tasks, &mut again, &other, &broken, &Quiet).unwrap();
+    write(&tasks, &mut again, &Brief::new(&other), &broken, &Quiet).unwrap();
     assert_eq!(again.prompts.len(), 7);
     assert_ne!(again.prompts[0].seed, scripted_seed(&tasks[0], &settings()));
 }
@@ -277,7 +281,7 @@ fn a_second_start_goes_on_where_the_first_was_stopped() {
 fn scripted_seed(task: &Task, settings: &WrittenSettings) -> data::Seed {
     let mut engine = Scripted::new(&[json_of(&GOOD)]);
     let folder = tempfile::tempdir().unwrap();
-    write(std::slice::from_ref(task), &mut engine, settings, &folder.path().join("j"), &Quiet).unwrap();
+    write(std::slice::from_ref(task), &mut engine, &Brief::new(settings), &folder.path().join("j"), &Quiet).unwrap();
     engine.prompts[0].seed
 }
 
@@ -288,7 +292,8 @@ fn the_same_texts_are_asked_once_and_tasks_without_positives_are_counted() {
     bare.positives.clear();
     let tasks = [task("q1", QUERY), task("q2", QUERY), bare];
     let mut engine = Scripted::new(&[json_of(&GOOD)]);
-    let (candidates, summary) = write(&tasks, &mut engine, &settings(), &folder.path().join("j"), &Quiet).unwrap();
+    let (candidates, summary) =
+        write(&tasks, &mut engine, &Brief::new(&settings()), &folder.path().join("j"), &Quiet).unwrap();
     assert_eq!((engine.prompts.len(), candidates.len()), (1, 4));
     assert_eq!((candidates[2].query.as_str(), summary.requests, summary.without_positive), ("q2", 1, 1));
 }
@@ -360,13 +365,13 @@ fn a_real_model_leaves_a_record_for_every_request_and_stops_between_them() {
     };
     let journal = folder.path().join("journal.jsonl");
     let stopping = Stopping(2.into());
-    let stopped = write(&tasks, &mut engine, &settings, &journal, &stopping);
+    let stopped = write(&tasks, &mut engine, &Brief::new(&settings), &journal, &stopping);
     assert!(matches!(stopped, Err(Error::Data(data::Error::Stopped))));
     let (_, records) = Journal::open::<Record>(&journal).unwrap();
     assert_eq!(records.len(), 2);
-    let (candidates, summary) = write(&tasks, &mut engine, &settings, &journal, &Quiet).unwrap();
+    let (candidates, summary) = write(&tasks, &mut engine, &Brief::new(&settings), &journal, &Quiet).unwrap();
     assert_eq!(summary.requests, 3);
     assert_eq!(candidates.len() as u64, summary.negatives);
-    let whole = write(&tasks, &mut engine, &settings, &folder.path().join("other.jsonl"), &Quiet).unwrap();
+    let whole = write(&tasks, &mut engine, &Brief::new(&settings), &folder.path().join("other.jsonl"), &Quiet).unwrap();
     assert_eq!(whole.0, candidates, "a stop changes no text");
 }
