@@ -204,7 +204,7 @@ fn a_pair_scores_the_same_in_any_batch_and_by_any_kernels() -> Result<(), Box<dy
         let long = TEXTS[2].repeat(9);
         let pairs = [("gold", TEXTS[2]), ("", ""), ("melts", long.as_str()), (TEXTS[2], "gold")];
         let together = fused.score(&pairs, Scale::Relevance, &Quiet)?;
-        assert_eq!(together.truncated, 1);
+        assert_eq!(together.truncation.truncated, 1);
         let far = apart(&together.scores, &composed.score(&pairs, Scale::Relevance, &Quiet)?.scores);
         assert!(far < 1e-5, "{}: {far}", family.name);
         for (pair, row) in pairs.iter().zip(&together.scores) {

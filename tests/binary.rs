@@ -1,5 +1,6 @@
 //! The real program on a small collection: what it prints, what it leaves behind, and that it can be killed.
 
+use nearmiss::encode::{Storage, Vectors};
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -210,22 +211,20 @@ fn encode_writes_a_vector_for_each_text_in_the_precision_asked_for() -> Outcome 
     let folder = tempfile::tempdir()?;
     let folder = folder.path();
     prepare(folder)?;
-    // D, N and the rows of a vector file.
-    let vectors = |name: &str| -> Result<(usize, Vec<f32>), Box<dyn Error>> {
-        let bytes = fs::read(folder.join(name))?;
-        let number = |at: usize| Ok::<_, Box<dyn Error>>(u32::from_le_bytes(bytes[at..at + 4].try_into()?) as usize);
-        assert_eq!((&bytes[..8], number(8)?), (&b"NMVEC001"[..], 32));
-        Ok((number(12)?, bytes[16..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()))
-    };
+    let vectors = |name: &str| Vectors::read(&folder.join(name));
     let encode = ["encode", "--data", "data", "--encoder", "encoder", "--out"];
     succeed(folder, &[&encode[..], &["p.bin"]].concat())?;
     succeed(folder, &[&encode[..], &["b.bin", "--precision", "bf16"]].concat())?;
     succeed(folder, &[&encode[..], &["q.bin", "--texts", "queries"]].concat())?;
-    let ((rows, exact), (_, rounded)) = (vectors("p.bin")?, vectors("b.bin")?);
-    assert_eq!((rows, vectors("q.bin")?.0), (30, 30));
+    let (exact, rounded) = (vectors("p.bin")?, vectors("b.bin")?);
+    assert_eq!((exact.len(), vectors("q.bin")?.len(), exact.dimension()), (30, 30, 32));
+    for (name, storage) in [("f16", Storage::F16), ("int8", Storage::Int8)] {
+        succeed(folder, &[&encode[..], &[name, "--vectors", name]].concat())?;
+        assert_eq!(vectors(name)?, exact.stored_as(storage), "{name}");
+    }
     assert!(exact != rounded, "bf16 gave the bits of f32");
-    for (a, b) in exact.chunks_exact(32).zip(rounded.chunks_exact(32)) {
-        let cosine: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+    for row in 0..30 {
+        let cosine: f32 = exact.row(row).iter().zip(&*rounded.row(row)).map(|(a, b)| a * b).sum();
         assert!(cosine > 0.999, "cosine {cosine}");
     }
     assert!(fs::read_to_string(folder.join("p.bin.ids"))?.starts_with("red-stone\nred-bird\n"));
@@ -444,7 +443,7 @@ fn candidates_are_scored_filtered_explained_and_exported() -> Outcome {
     run(&[
         &["mine"],
         &data,
-        &["--source", sources, "--encoder", "encoder", "--exact", "--num-negatives", "9"],
+        &["--source", sources, "--encoder", "encoder", "--index", "exact", "--num-negatives", "9"],
         &["--out", "c.jsonl"],
     ])?;
     run(&[&["score"], &data, &["--candidates", "c.jsonl", "--encoder", "encoder", "--out", "s.jsonl"]])?;

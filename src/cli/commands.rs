@@ -6,15 +6,13 @@ use super::progress::Terminal;
 use super::{Verdict, import, inspect};
 use crate::data::{Digest, Fault, Provenance, Store, jsonl};
 use crate::encode::{BiEncoder, FreshEncoder, device};
-use crate::experiment::recipe::DenseChoice;
-use crate::experiment::stages::{self, DenseSettings, OpenEncoder, Workplace};
+use crate::experiment::stages::{self, OpenEncoder, Workplace};
 use crate::experiment::{ExperimentError, Recipe, chain, generate};
 use crate::generate::EngineSettings;
 use crate::model::ModelPlaces;
 use crate::negatives::Task;
 use crate::negatives::written::WrittenSettings;
 use crate::report::table::table;
-use crate::retrieve::Searcher;
 use crate::train::{InBatch, TrainSettings};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -37,6 +35,8 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
         precision: arguments.precision.into(),
         watch: &watch,
         skip_bad_lines: arguments.skip_bad_lines,
+        storage: arguments.vectors.into(),
+        max_truncated: arguments.max_truncated,
     };
     // Commands that only read, or write one named file, need no store.
     let uses_store = !matches!(
@@ -54,7 +54,7 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
         Command::Inspect(look) => inspect::run(&work, &look).map(|found| verdict = found),
         Command::Import(forms) => import::run(&work, &forms),
         Command::Run(run) => run_recipe(&work, run),
-        Command::Search(search) => search_queries(&work, &search),
+        Command::Search(search) => super::search::run(&work, &search),
         Command::Index(index) => bm25::index(&work, &index),
         Command::Explain(explain) => bm25::explain(&work, &explain),
         Command::Mine(mine) => super::mine::run(&work, &mine),
@@ -124,59 +124,6 @@ fn run_recipe(work: &Workplace<'_>, arguments: arguments::Run) -> Result<()> {
         ["table.json", "report.html", "runs/", "encoders/"].map(|name| out.join(name).display().to_string()).join(", ")
     ));
     Ok(())
-}
-
-fn search_queries(work: &Workplace<'_>, arguments: &arguments::Search) -> Result<()> {
-    let collection = work.collection(&arguments.data.data)?;
-    let (queries, _) = stages::judged_queries(&collection, &arguments.data.split)?;
-    let mut provenance = Provenance::new(
-        "search",
-        json!({"retriever": format!("{:?}", arguments.retriever), "k": arguments.k, "split": arguments.data.split, "bm25": arguments.bm25.settings(), "precision": work.precision}),
-    )
-    .input("corpus", collection.corpus_digest()?)
-    .input("split", collection.split_digest(&arguments.data.split)?);
-    let run = if arguments.retriever == arguments::Retriever::Bm25 {
-        let index = stages::bm25(work, &collection, &arguments.bm25.settings())?;
-        index.search(&queries, arguments.k).map_err(ExperimentError::from)?
-    } else {
-        let encoder = open_encoder(work, arguments.encoder.as_deref(), &arguments.prompts)?
-            .context("a dense search needs an encoder\n  hint: give one with --encoder")?;
-        provenance.settings["prompts"] = encoder.prompts();
-        provenance = provenance.input("encoder", encoder.digest.clone());
-        let index = dense_choice(arguments.retriever)?;
-        let settings = dense_settings(index);
-        let (searcher, recall) = stages::dense(work, &encoder, &collection, (&queries, "queries"), &settings)?;
-        if let Some(recall) = recall {
-            work.watch.note(&format!("HNSW finds {recall:.4} of what exact search finds (recall@100)"));
-            provenance.counts = json!({"recall": recall});
-        }
-        searcher.search(&queries, arguments.k).map_err(ExperimentError::from)?
-    };
-    run.write_trec(&arguments.out, "nearmiss")?;
-    provenance.write_beside(&arguments.out)?;
-    work.watch.note(&format!("{}: {} queries", arguments.out.display(), run.len()));
-    Ok(())
-}
-
-#[cfg_attr(feature = "hnsw", expect(clippy::unnecessary_wraps, reason = "fails without the feature"))]
-fn dense_choice(retriever: arguments::Retriever) -> Result<DenseChoice> {
-    match retriever {
-        #[cfg(feature = "hnsw")]
-        arguments::Retriever::Hnsw => Ok(DenseChoice::Hnsw),
-        #[cfg(not(feature = "hnsw"))]
-        arguments::Retriever::Hnsw => bail!(
-            "this build has no HNSW\n  hint: build with the feature hnsw, which is on by default, or use --retriever dense"
-        ),
-        _ => Ok(DenseChoice::Exact),
-    }
-}
-
-pub(super) fn dense_settings(index: DenseChoice) -> DenseSettings {
-    DenseSettings {
-        index,
-        #[cfg(feature = "hnsw")]
-        hnsw: crate::retrieve::HnswSettings::default(),
-    }
 }
 
 fn generate_negatives(work: &Workplace<'_>, arguments: &arguments::GenerateNegatives) -> Result<()> {

@@ -4,6 +4,7 @@
 mod arguments;
 mod bm25;
 mod commands;
+mod dense;
 mod encode;
 mod eval;
 mod export;
@@ -15,6 +16,7 @@ mod mix;
 mod progress;
 mod rerank;
 mod score;
+mod search;
 mod why;
 
 use arguments::Arguments;

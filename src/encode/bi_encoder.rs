@@ -10,7 +10,7 @@ use super::trunk::{Architecture, Computing, Kernels, Mode, Trunk, absent};
 use super::{EncodeError, Result, Vectors, folder, workers};
 use crate::data::{self, Digest, Watch};
 use crate::text::Tokenizer;
-use crate::text::tokenizer::Tokenized;
+use crate::text::tokenizer::{Tokenized, Truncation};
 use candle_core::{Device, Tensor};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,8 +44,8 @@ enum Inference {
 pub struct Encoded {
     /// One row a text, in the order given.
     pub vectors: Vectors,
-    /// Texts cut to the maximal length.
-    pub truncated: usize,
+    /// What was cut off.
+    pub truncation: Truncation,
 }
 
 impl BiEncoder {
@@ -279,7 +279,7 @@ impl BiEncoder {
         if values.iter().any(|value| !value.is_finite()) {
             return Err(EncodeError::NotFinite);
         }
-        Ok(Encoded { vectors: Vectors::new(width, values), truncated: tokenized.truncated })
+        Ok(Encoded { vectors: Vectors::new(width, values), truncation: tokenized.truncation })
     }
 
     /// Writes the encoder as a sentence-transformers folder (old layout) into the existing folder `into`.

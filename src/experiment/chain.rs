@@ -4,7 +4,8 @@
 use super::generate;
 use super::mining::{self, MineStage};
 use super::recipe::{ArmRecipe, Recipe};
-use super::stages::{self, DenseSettings, EvalStage, OpenEncoder, Workplace};
+use super::indexes::DenseSettings;
+use super::stages::{self, EvalStage, OpenEncoder, Workplace};
 use super::{ExperimentError, Result};
 use crate::analyse::Summary;
 use crate::data::{Candidate, Collection, Error, Instance, Provenance, atomic, jsonl};
@@ -141,7 +142,7 @@ fn propose(
             line += &format!("; {} queries got fewer than asked", report.short.len());
         }
         if let Some(recall) = mined.counts.recall {
-            line += &format!("; HNSW finds {recall:.4} of what exact search finds (recall@100)");
+            line += &format!("; {recall}");
         }
         tell(work, remarks, line);
         all.extend(mined.candidates);
