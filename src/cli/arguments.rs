@@ -112,6 +112,9 @@ pub(super) enum Command {
     Encode(super::encode::Encode),
     /// Make an untrained encoder with a vocabulary from a corpus.
     NewEncoder(NewEncoder),
+    /// Fetch a model from a Hugging Face hub into the cache; the only command that uses the network.
+    #[cfg(feature = "pull")]
+    Pull(super::pull::Pull),
 }
 
 /// The collection and its split.

@@ -48,6 +48,8 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
             | Command::Export(_)
             | Command::NewEncoder(_)
     );
+    #[cfg(feature = "pull")]
+    let uses_store = uses_store && !matches!(arguments.command, Command::Pull(_));
     let _lock = uses_store.then(|| work.store.lock()).transpose()?;
     let mut verdict = Verdict::Passed;
     let result = match arguments.command {
@@ -69,6 +71,8 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
         Command::Rerank(rerank) => super::rerank::rerank(&work, &rerank),
         Command::Encode(arguments) => super::encode::encode(&work, &arguments),
         Command::NewEncoder(new) => new_encoder(&work, &new),
+        #[cfg(feature = "pull")]
+        Command::Pull(pull) => super::pull::run(&watch, &pull),
     };
     crate::data::Watch::end(&watch);
     let stopped = |error: &anyhow::Error| {
@@ -79,10 +83,12 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
 }
 
 /// Bundled models stand beside the current folder; the cache is where the Hugging Face tools keep it.
-fn model_places() -> ModelPlaces {
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let home = variable("HF_HOME").or_else(|| Some(variable("HOME")?.join(".cache/huggingface")));
-    let hub_cache = variable("HF_HUB_CACHE").or_else(|| Some(home?.join("hub")));
+pub(super) fn model_places() -> ModelPlaces {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    let home = variable("HF_HOME").or_else(|| Some(caches?.join("huggingface")));
+    let named = variable("HF_HUB_CACHE").or_else(|| variable("HUGGINGFACE_HUB_CACHE"));
+    let hub_cache = named.or_else(|| Some(home?.join("hub")));
     ModelPlaces { bundled: Some(PathBuf::from("models")), hub_cache }
 }
 

@@ -82,10 +82,7 @@ pub(super) struct DenseArguments {
 impl DenseArguments {
     /// The settings, with `index` in place of an index that was left to the program.
     pub fn settings(&self, index: Option<IndexName>) -> Result<DenseSettings> {
-        let index = match (self.index, index) {
-            (IndexName::Auto, Some(index)) => index,
-            (index, _) => index,
-        };
+        let index = if self.index == IndexName::Auto { index.unwrap_or(IndexName::Auto) } else { self.index };
         let index = match index {
             IndexName::Auto => DenseChoice::Auto,
             IndexName::Exact => DenseChoice::Exact,

@@ -14,6 +14,8 @@ mod inspect;
 mod mine;
 mod mix;
 mod progress;
+#[cfg(feature = "pull")]
+mod pull;
 mod rerank;
 mod score;
 mod search;

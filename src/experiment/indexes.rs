@@ -83,14 +83,14 @@ pub(super) fn index(
             let there = work.store.place(&graph_stage(space, settings)).is_dir();
             let cheaper = crate::retrieve::choice::cheaper((space.ids.len(), queries.len()), there);
             if cheaper.graph {
-                let (graph, mut report) = graph(work, space, queries, (settings, k), exact()?)?;
+                let (graph, mut report) = graph(work, space, queries, (settings, k), &exact()?)?;
                 report.reason = cheaper.reason;
                 return Ok((graph, report));
             }
             Ok((DenseIndex::Exact(exact()?), report("exact", cheaper.reason)))
         }
         #[cfg(feature = "hnsw")]
-        DenseChoice::Hnsw => graph(work, space, queries, (settings, k), exact()?),
+        DenseChoice::Hnsw => graph(work, space, queries, (settings, k), &exact()?),
     }
     .inspect(|(_, report)| work.watch.note(&report.to_string()))
 }
@@ -108,7 +108,7 @@ fn graph(
     space: &Space,
     queries: &Vectors,
     (settings, k): (&DenseSettings, usize),
-    exact: Exact,
+    exact: &Exact,
 ) -> Result<(DenseIndex, IndexReport)> {
     use crate::retrieve::{Hnsw, recall};
     let over = || (space.ids.clone(), space.passages.vectors.clone());
@@ -126,7 +126,7 @@ fn graph(
     let rows: Vec<usize> = (0..queries.len()).collect();
     let sample: Vec<_> = recall::sample(&rows, recall::SAMPLE).map(|&row| queries.row(row)).collect();
     let sample: Vec<&[f32]> = sample.iter().map(AsRef::as_ref).collect();
-    let gauge = recall::gauge(&graph, &exact, &sample, k.min(space.ids.len()), settings.hnsw.target_recall)?;
+    let gauge = recall::gauge(&graph, exact, &sample, k.min(space.ids.len()), settings.hnsw.target_recall)?;
     let report = IndexReport {
         index: "hnsw",
         reason: "as asked for".to_owned(),

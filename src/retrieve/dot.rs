@@ -2,6 +2,8 @@
 //! compiled for several instruction sets; one is chosen at run time. All dense scores come from [`single`], so that a
 //! passage has the same score, to the last bit, however it was found.
 
+#![expect(clippy::inline_always, reason = "what is inlined is compiled for the caller's instruction set")]
+
 use half::{bf16, f16};
 use multiversion::multiversion;
 
