@@ -235,6 +235,74 @@ fn encode_writes_a_vector_for_each_text_in_the_precision_asked_for() -> Outcome 
 }
 
 #[test]
+fn searches_by_any_index_and_of_any_storage_find_the_same_and_fuse() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+    let search = |out: &str, more: &[&str]| -> Result<String, Box<dyn Error>> {
+        let all = ["search", "--data", "data", "--split", "test", "--k", "10", "--encoder", "encoder", "--out", out];
+        let output = nearmiss(folder, &[&all[..], more].concat()).output()?;
+        let told = String::from_utf8(output.stderr)?;
+        assert!(output.status.success(), "{told}");
+        Ok(told)
+    };
+    let run = |name: &str| fs::read_to_string(folder.join(name));
+    let told = search("exact.trec", &["--retriever", "dense"])?;
+    assert!(told.contains("index exact: for ") && told.contains("exact search costs about"), "{told}");
+    for storage in ["f32", "bf16", "int8"] {
+        let told = search("hnsw.trec", &["--retriever", "hnsw", "--graph-storage", storage, "--target-recall", "1"])?;
+        assert!(told.contains("index hnsw: as asked for; HNSW finds 1.0000 of what exact search finds (recall@10"), "{told}");
+        assert_eq!(run("hnsw.trec")?, run("exact.trec")?, "{storage}");
+    }
+    let counts = &read_json(&folder.join("hnsw.trec.provenance.json"))?["counts"]["hnsw"];
+    assert_eq!((&counts["index"], &counts["gauge"]["recall"]), (&"hnsw".into(), &1.0.into()), "{counts}");
+    // The graph is there now: it is opened, not built.
+    let again = search("hnsw.trec", &["--retriever", "dense", "--index", "hnsw"])?;
+    assert!(!again.contains("build the HNSW graph"), "{again}");
+    search("half.trec", &["--retriever", "dense", "--vectors", "f16"])?;
+    let order = |text: &str| text.lines().map(|l| l.split(' ').nth(2).unwrap_or_default().to_owned()).collect::<Vec<_>>();
+    let same = order(&run("half.trec")?).iter().zip(order(&run("exact.trec")?)).filter(|(a, b)| *a == b).count();
+    assert!(same * 10 >= 9 * order(&run("exact.trec")?).len(), "f16 keeps {same} places");
+
+    search("words.trec", &["--retriever", "bm25"])?;
+    search("fused.trec", &["--retriever", "fusion"])?;
+    search("given.trec", &["--retriever", "fusion", "--run", "words.trec", "exact.trec"])?;
+    assert_eq!(run("fused.trec")?, run("given.trec")?, "retrievers and their runs fuse alike");
+    search("weighed.trec", &["--retriever", "fusion", "--fuse", "dense", "--run", "words.trec", "--fusion", "0.9,0.1"])?;
+    assert_ne!(run("weighed.trec")?, run("given.trec")?);
+    let settings = &read_json(&folder.join("weighed.trec.provenance.json"))?["settings"]["fusion"];
+    assert_eq!(settings["weights"].as_array().map(Vec::len), Some(2), "{settings}");
+
+    let wrong = ["search", "--data", "data", "--split", "test", "--encoder", "encoder", "--out", "x", "--retriever"];
+    let refused = |more: &[&str]| fail(folder, &[&wrong[..], more].concat());
+    assert!(refused(&["fusion", "--run", "words.trec"])?.contains("expected at least two rankings"));
+    assert!(refused(&["fusion", "--fusion", "1"])?.contains("expected a weight for each of 2 rankings, found 1"));
+    assert!(refused(&["hnsw", "--connectivity", "1"])?.contains("`connectivity`: expected a number from 2 to 256"));
+    Ok(())
+}
+
+#[test]
+fn what_is_cut_is_told_stored_and_may_be_an_error() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+    let short = ["new-encoder", "--data", "data", "--out", "short", "--width", "32", "--layers", "1", "--max-length", "9"];
+    succeed(folder, &short)?;
+    let encode = ["encode", "--data", "data", "--encoder", "short", "--out", "v"];
+    let told = String::from_utf8(nearmiss(folder, &encode).output()?.stderr)?;
+    assert!(told.contains("corpus: 30 of 30 cut (100.00 %), "), "{told}");
+    let counts = &read_json(&folder.join("v.provenance.json"))?["counts"];
+    assert_eq!((&counts["texts"], &counts["truncated"]), (&30.into(), &30.into()), "{counts}");
+    assert!(counts["lost"].as_u64() > Some(30) && counts["tokens"].as_u64() > counts["lost"].as_u64(), "{counts}");
+    // From the store as when it is made.
+    let message = fail(folder, &[&encode[..], &["--max-truncated", "99.5%"]].concat())?;
+    assert!(message.contains("but at most 99.5 % may be cut\n  hint:"), "{message}");
+    succeed(folder, &[&encode[..], &["--max-truncated", "100%"]].concat())?;
+    assert!(fail(folder, &[&encode[..], &["--max-truncated", "1"]].concat())?.contains("expected a percentage such as 1%"));
+    Ok(())
+}
+
+#[test]
 fn a_run_killed_at_any_arm_ends_with_the_same_outcome() -> Outcome {
     let (whole, killed) = (tempfile::tempdir()?, tempfile::tempdir()?);
     prepare(whole.path())?;

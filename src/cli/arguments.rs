@@ -7,6 +7,7 @@ use super::inspect::Inspect;
 use crate::data::Seed;
 use crate::encode::Prompts;
 use crate::encode::device::DeviceChoice;
+use crate::encode::pooling::Pooling;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -158,6 +159,16 @@ pub(super) struct PromptArguments {
     /// Put before every passage. [default: the encoder's own, often none]
     #[arg(long, value_name = "TEXT")]
     pub document_prompt: Option<String>,
+    /// How token vectors become one: cls, mean, max, `mean_sqrt_len_tokens`, weightedmean or lasttoken. [default: what the
+    /// encoder's folder says, or what is known of its kind]
+    #[arg(long, value_name = "KIND", value_parser = pooling)]
+    pub pooling: Option<Pooling>,
+}
+
+fn pooling(text: &str) -> Result<Pooling, String> {
+    let known = Pooling::NAMES.iter().find(|(_, old, new)| text == *old || text == *new);
+    let names = || Pooling::NAMES.map(|(.., name)| name).join(", ");
+    known.map(|(pooling, ..)| *pooling).ok_or_else(|| format!("expected one of: {}", names()))
 }
 
 impl PromptArguments {

@@ -101,7 +101,10 @@ pub(super) fn open_encoder(
     name: Option<&Path>,
     prompts: &PromptArguments,
 ) -> Result<Option<OpenEncoder>, ExperimentError> {
-    let open = |name| Ok(OpenEncoder::open(&find_encoder(name)?, work)?.prompted(&prompts.prompts()));
+    let open = |name| {
+        let encoder = OpenEncoder::open(&find_encoder(name)?, work)?;
+        Ok(encoder.pooled(prompts.pooling, work).prompted(&prompts.prompts()))
+    };
     name.map(open).transpose()
 }
 

@@ -61,7 +61,7 @@ pub(super) fn encode(work: &Workplace<'_>, arguments: &Encode) -> Result<()> {
         ids.iter().try_for_each(|id| writeln!(out, "{id}")).map_err(crate::data::Error::io("write", &names))
     })?;
     vectors.write(&arguments.out)?;
-    let settings = json!({"role": texts.role, "prompt": encoder.encoder.settings().prompt(texts.role), "device": work.device_name, "precision": work.precision, "storage": work.storage});
+    let settings = json!({"role": texts.role, "prompt": encoder.encoder.settings().prompt(texts.role), "pooling": encoder.encoder.settings().pooling, "device": work.device_name, "precision": work.precision, "storage": work.storage});
     let mut provenance =
         Provenance::new("encode", settings).input("encoder", encoder.digest).input("texts", texts.digest.clone());
     provenance.counts = json!(embedded.truncation);

@@ -4,7 +4,7 @@
 use super::fast_bert::{FastBert, Finish, Scratch};
 use super::packing::{PackedBatch, group_by_length};
 use super::parameters::{Parameters, WeightFile};
-use super::pooling::{pool, unit};
+use super::pooling::{Pooling, pool, unit};
 use super::settings::{EncoderSettings, Length, Prompts, Role, module_files};
 use super::trunk::{Architecture, Computing, Kernels, Mode, Trunk, absent};
 use super::{EncodeError, Result, Vectors, folder, workers};
@@ -120,7 +120,15 @@ impl BiEncoder {
         self
     }
 
-    /// Digest of everything that decides a text's vector: weights, vocabulary and settings.
+    /// The same encoder with a pooling given by hand.
+    #[must_use]
+    pub fn pooled(mut self, pooling: Pooling) -> Self {
+        self.settings.pooling = pooling;
+        self.settings.assumed = None;
+        self
+    }
+
+    /// Digest of everything that decides a text's vector: weights, vocabulary and settings, assumed ones too.
     ///
     /// # Errors
     /// [`EncodeError::Data`].
@@ -137,7 +145,12 @@ impl BiEncoder {
         ];
         let modules = module_files(folder);
         names.extend(modules.iter().map(String::as_str).filter(|&name| name != "1_Pooling/config.json"));
-        Ok(Digest::of_files(folder, &names)?)
+        let files = Digest::of_files(folder, &names)?;
+        if folder.join("modules.json").is_file() {
+            return Ok(files);
+        }
+        let assumed = EncoderSettings::read(folder, usize::MAX)?.assumed;
+        Ok(Digest::of_json(&serde_json::json!({"files": files, "assumed": assumed})))
     }
 
     /// Its settings.

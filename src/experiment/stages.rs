@@ -6,6 +6,7 @@ use super::{ExperimentError, Result};
 use crate::data::store::Stored;
 use crate::data::{Collection, Digest, Instance, Provenance, Qrels, Query, Reading, Seed, Store, Watch, atomic, jsonl};
 use crate::encode::blocks::Keeping;
+use crate::encode::pooling::Pooling;
 use crate::encode::{BiEncoder, Computing, Precision, Prompts, Role, Storage, TextSource, Vectors};
 use crate::eval::{Dialect, Evaluation, Metric, Rules, evaluate};
 use crate::retrieve::{Bm25, Bm25Settings, Dense, Searcher, Similarity};
@@ -89,6 +90,18 @@ impl OpenEncoder {
         Ok(Self { encoder, digest: BiEncoder::digest(folder)? })
     }
 
+    /// The same encoder with a pooling given by hand, where one is; else says what was assumed of its own.
+    #[must_use]
+    pub fn pooled(mut self, pooling: Option<Pooling>, work: &Workplace<'_>) -> Self {
+        if let Some(pooling) = pooling {
+            self.encoder = self.encoder.pooled(pooling);
+            self.digest = Digest::of_json(&json!({"encoder": self.digest, "pooling": pooling}));
+        } else if let Some(assumed) = &self.encoder.settings().assumed {
+            work.watch.note(assumed);
+        }
+        self
+    }
+
     /// The same encoder with prompts given by hand.
     #[must_use]
     pub fn prompted(mut self, prompts: &Prompts) -> Self {
@@ -99,11 +112,11 @@ impl OpenEncoder {
         self
     }
 
-    /// Its prompts, for provenance.
+    /// Its prompts and pooling, for provenance.
     #[must_use]
     pub fn prompts(&self) -> serde_json::Value {
         let settings = self.encoder.settings();
-        json!({"query": settings.query_prompt, "document": settings.document_prompt})
+        json!({"query": settings.query_prompt, "document": settings.document_prompt, "pooling": settings.pooling})
     }
 
     pub(super) fn similarity(&self) -> Similarity {
