@@ -317,7 +317,7 @@ fn what_is_missing_or_wrong_is_named() -> Result<(), Box<dyn Error>> {
     candle_core::safetensors::save(&tensors, &weights)?;
     assert!(refusal(&path).contains("`encoder.layer.2.output.dense.bias`: expected only tensors of this architecture"));
     std::fs::write(&weights, &whole[..whole.len() / 2])?;
-    assert!(refusal(&path).contains("expected a whole safetensors file"), "{}", refusal(&path));
+    assert!(refusal(&path).contains("expected a place within"), "{}", refusal(&path));
     std::fs::remove_file(&weights)?;
     std::fs::write(path.join("pytorch_model.bin"), "")?;
     assert!(refusal(&path).contains("only safetensors are read"), "{}", refusal(&path));
