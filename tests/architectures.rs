@@ -231,7 +231,12 @@ fn a_plain_folder_pools_as_its_kind_does_or_as_it_is_told() -> Result<(), Box<dy
     };
     for (place, pooling, length, said) in [
         ("plain", Pooling::Mean, Length::Unit, "mean pooling, vectors brought to length 1, as most encoders have it"),
-        ("my-BGE-small", Pooling::Cls, Length::Unit, "cls pooling, vectors brought to length 1, as \"bge-\" in its name"),
+        (
+            "my-BGE-small",
+            Pooling::Cls,
+            Length::Unit,
+            "cls pooling, vectors brought to length 1, as \"bge-\" in its name",
+        ),
         ("models--org--contriever/snapshots/abc", Pooling::Mean, Length::Free, "vectors as long as they come"),
         ("contriever-runs/plain", Pooling::Mean, Length::Unit, "as most encoders have it"),
     ] {

@@ -251,7 +251,10 @@ fn searches_by_any_index_and_of_any_storage_find_the_same_and_fuse() -> Outcome 
     assert!(told.contains("index exact: for ") && told.contains("exact search costs about"), "{told}");
     for storage in ["f32", "bf16", "int8"] {
         let told = search("hnsw.trec", &["--retriever", "hnsw", "--graph-storage", storage, "--target-recall", "1"])?;
-        assert!(told.contains("index hnsw: as asked for; HNSW finds 1.0000 of what exact search finds (recall@10"), "{told}");
+        assert!(
+            told.contains("index hnsw: as asked for; HNSW finds 1.0000 of what exact search finds (recall@10"),
+            "{told}"
+        );
         assert_eq!(run("hnsw.trec")?, run("exact.trec")?, "{storage}");
     }
     let counts = &read_json(&folder.join("hnsw.trec.provenance.json"))?["counts"]["hnsw"];
@@ -260,7 +263,8 @@ fn searches_by_any_index_and_of_any_storage_find_the_same_and_fuse() -> Outcome 
     let again = search("hnsw.trec", &["--retriever", "dense", "--index", "hnsw"])?;
     assert!(!again.contains("build the HNSW graph"), "{again}");
     search("half.trec", &["--retriever", "dense", "--vectors", "f16"])?;
-    let order = |text: &str| text.lines().map(|l| l.split(' ').nth(2).unwrap_or_default().to_owned()).collect::<Vec<_>>();
+    let order =
+        |text: &str| text.lines().map(|l| l.split(' ').nth(2).unwrap_or_default().to_owned()).collect::<Vec<_>>();
     let same = order(&run("half.trec")?).iter().zip(order(&run("exact.trec")?)).filter(|(a, b)| *a == b).count();
     assert!(same * 10 >= 9 * order(&run("exact.trec")?).len(), "f16 keeps {same} places");
 
@@ -268,7 +272,10 @@ fn searches_by_any_index_and_of_any_storage_find_the_same_and_fuse() -> Outcome 
     search("fused.trec", &["--retriever", "fusion"])?;
     search("given.trec", &["--retriever", "fusion", "--run", "words.trec", "exact.trec"])?;
     assert_eq!(run("fused.trec")?, run("given.trec")?, "retrievers and their runs fuse alike");
-    search("weighed.trec", &["--retriever", "fusion", "--fuse", "dense", "--run", "words.trec", "--fusion", "0.9,0.1"])?;
+    search(
+        "weighed.trec",
+        &["--retriever", "fusion", "--fuse", "dense", "--run", "words.trec", "--fusion", "0.9,0.1"],
+    )?;
     assert_ne!(run("weighed.trec")?, run("given.trec")?);
     let settings = &read_json(&folder.join("weighed.trec.provenance.json"))?["settings"]["fusion"];
     assert_eq!(settings["weights"].as_array().map(Vec::len), Some(2), "{settings}");
@@ -286,7 +293,8 @@ fn what_is_cut_is_told_stored_and_may_be_an_error() -> Outcome {
     let folder = tempfile::tempdir()?;
     let folder = folder.path();
     prepare(folder)?;
-    let short = ["new-encoder", "--data", "data", "--out", "short", "--width", "32", "--layers", "1", "--max-length", "9"];
+    let short =
+        ["new-encoder", "--data", "data", "--out", "short", "--width", "32", "--layers", "1", "--max-length", "9"];
     succeed(folder, &short)?;
     let encode = ["encode", "--data", "data", "--encoder", "short", "--out", "v"];
     let told = String::from_utf8(nearmiss(folder, &encode).output()?.stderr)?;
@@ -298,7 +306,9 @@ fn what_is_cut_is_told_stored_and_may_be_an_error() -> Outcome {
     let message = fail(folder, &[&encode[..], &["--max-truncated", "99.5%"]].concat())?;
     assert!(message.contains("but at most 99.5 % may be cut\n  hint:"), "{message}");
     succeed(folder, &[&encode[..], &["--max-truncated", "100%"]].concat())?;
-    assert!(fail(folder, &[&encode[..], &["--max-truncated", "1"]].concat())?.contains("expected a percentage such as 1%"));
+    assert!(
+        fail(folder, &[&encode[..], &["--max-truncated", "1"]].concat())?.contains("expected a percentage such as 1%")
+    );
     Ok(())
 }
 

@@ -195,7 +195,9 @@ fn embedding_stopped_at_any_place_goes_on_to_the_same_bits() -> Result<(), Box<d
     let texts: Vec<String> = TEXTS.iter().map(|text| (*text).to_owned()).cycle().take(60).collect();
     let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
     let whole = encoder.encode(&borrowed, Role::Document, &Quiet)?;
-    for (stop, storage) in [0, 1, 5, 17, 30, 44, 54].into_iter().zip([Storage::F32, Storage::F16, Storage::Int8].into_iter().cycle()) {
+    for (stop, storage) in
+        [0, 1, 5, 17, 30, 44, 54].into_iter().zip([Storage::F32, Storage::F16, Storage::Int8].into_iter().cycle())
+    {
         let blocks = folder.path().join(format!("blocks-{stop}"));
         let file = folder.path().join(format!("vectors-{stop}"));
         std::fs::create_dir_all(&blocks)?;

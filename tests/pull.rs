@@ -158,13 +158,20 @@ fn other_bytes_than_were_meant_are_refused_and_removed() -> Outcome {
 #[test]
 fn names_that_lead_elsewhere_are_refused() -> Outcome {
     let stand = stand(&[])?;
-    for (path, blob) in [("../../evil.json", "ab"), ("/etc/evil.json", "ab"), ("a/../b.json", "ab"), ("a.json", "../../x"), ("a\\b.json", "ab")] {
+    for (path, blob) in [
+        ("../../evil.json", "ab"),
+        ("/etc/evil.json", "ab"),
+        ("a/../b.json", "ab"),
+        ("a.json", "../../x"),
+        ("a\\b.json", "ab"),
+    ] {
         stand.script.lock().expect("no panic").list = Some(json!([{"rfilename": path, "size": 1, "blobId": blob}]));
         let message = list(&stand).err().ok_or(path)?.to_string();
         assert!(message.contains("plain paths"), "{message}");
     }
     let hub = Hub::new(&stand.address, None);
-    for (model, revision) in [("../org", "main"), ("org/tiny/more", "main"), ("org/tiny", "../x"), ("org/tiny", "a b")] {
+    for (model, revision) in [("../org", "main"), ("org/tiny/more", "main"), ("org/tiny", "../x"), ("org/tiny", "a b")]
+    {
         assert!(hub.list(model, revision, &is_wanted).is_err(), "{model} {revision}");
     }
     let message = hub.list("org/unknown", "main", &is_wanted).err().ok_or("found")?.to_string();
@@ -179,7 +186,8 @@ fn the_command_fetches_lists_and_keeps_to_the_lock_and_to_offline() -> Outcome {
     let pull = |more: &[&str], offline: &str| -> Result<_, Box<dyn Error>> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nearmiss"));
         command.args(["pull", "org/tiny"]).args(more).current_dir(&folder).env("HF_ENDPOINT", &stand.address);
-        let output = command.env("HF_HUB_CACHE", folder.path().join("cache")).env("HF_HUB_OFFLINE", offline).output()?;
+        let output =
+            command.env("HF_HUB_CACHE", folder.path().join("cache")).env("HF_HUB_OFFLINE", offline).output()?;
         let text = |bytes: Vec<u8>| String::from_utf8(bytes);
         Ok((output.status.code(), text(output.stdout)?, text(output.stderr)?))
     };
@@ -187,7 +195,11 @@ fn the_command_fetches_lists_and_keeps_to_the_lock_and_to_offline() -> Outcome {
     assert!(code == Some(2) && told.contains("HF_HUB_OFFLINE is set"), "{told}");
     assert!(asked(&stand).is_empty(), "asked though offline");
     let (code, printed, _) = pull(&["--list"], "")?;
-    let due = format!("7\t{}\tmodel.safetensors\t{}/org/tiny/resolve/{COMMIT}/model.safetensors\n", Digest::of_bytes(b"weights"), stand.address);
+    let due = format!(
+        "7\t{}\tmodel.safetensors\t{}/org/tiny/resolve/{COMMIT}/model.safetensors\n",
+        Digest::of_bytes(b"weights"),
+        stand.address
+    );
     assert!(code == Some(0) && printed.contains(&due), "{printed}");
     assert!(!folder.path().join("cache").exists(), "listing fetches nothing");
     let (code, _, told) = pull(&[], "0")?;

@@ -31,15 +31,22 @@ pub(super) struct Pull {
 /// Fetches, or prints what there is to fetch.
 pub(super) fn run(watch: &dyn Watch, arguments: &Pull) -> Result<()> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    if variable("HF_HUB_OFFLINE").is_some_and(|value| !["0", "false", "no", "off"].contains(&value.to_lowercase().as_str())) {
-        bail!("HF_HUB_OFFLINE is set: nothing is fetched\n  hint: unset it, or carry the files by hand into models/{}", arguments.name);
+    if variable("HF_HUB_OFFLINE")
+        .is_some_and(|value| !["0", "false", "no", "off"].contains(&value.to_lowercase().as_str()))
+    {
+        bail!(
+            "HF_HUB_OFFLINE is set: nothing is fetched\n  hint: unset it, or carry the files by hand into models/{}",
+            arguments.name
+        );
     }
     let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
     let hub = Hub::new(&endpoint, variable("HF_TOKEN"));
     let mut lock = Lock::read(&arguments.lock)?;
     let locked = lock.get(&arguments.name, &arguments.revision).map(|locked| locked.commit.clone());
     let revision = locked.filter(|_| !arguments.update).unwrap_or_else(|| arguments.revision.clone());
-    let wanted = |path: &str| if arguments.file.is_empty() { is_wanted(path) } else { arguments.file.iter().any(|file| file == path) };
+    let wanted = |path: &str| {
+        if arguments.file.is_empty() { is_wanted(path) } else { arguments.file.iter().any(|file| file == path) }
+    };
     let mut listing = hub.list(&arguments.name, &revision, &wanted)?;
     listing.revision.clone_from(&arguments.revision);
     if let Some(missing) = arguments.file.iter().find(|file| listing.files.iter().all(|one| one.path != **file)) {
@@ -57,6 +64,12 @@ pub(super) fn run(watch: &dyn Watch, arguments: &Pull) -> Result<()> {
     let cache = model_places().hub_cache.context("no place for the cache\n  hint: set HF_HUB_CACHE or HF_HOME")?;
     let snapshot = hub.fetch(&listing, &cache, &mut lock, watch)?;
     lock.write(&arguments.lock)?;
-    watch.note(&format!("{} at {}: {} files in {}", arguments.name, listing.commit, listing.files.len(), snapshot.display()));
+    watch.note(&format!(
+        "{} at {}: {} files in {}",
+        arguments.name,
+        listing.commit,
+        listing.files.len(),
+        snapshot.display()
+    ));
     Ok(())
 }

@@ -78,11 +78,7 @@ pub(super) fn rerank(work: &Workplace<'_>, arguments: &Rerank) -> Result<()> {
     .input("cross_encoder", CrossEncoder::digest(&folder).map_err(ExperimentError::from)?);
     provenance.counts = json!({"queries": run.len(), "pairs": pairs, "truncation": truncation});
     provenance.write_beside(&arguments.out)?;
-    work.watch.note(&format!(
-        "{}: {} queries, {pairs} pairs",
-        arguments.out.display(),
-        run.len()
-    ));
+    work.watch.note(&format!("{}: {} queries, {pairs} pairs", arguments.out.display(), run.len()));
     Ok(())
 }
 

@@ -5,8 +5,8 @@ use super::bm25::Bm25Arguments;
 use super::commands::open_encoder;
 use super::dense::{DenseArguments, IndexName};
 use crate::data::{Collection, Digest, Provenance, Query, Run};
-use crate::experiment::stages::{self, OpenEncoder, Workplace};
 use crate::experiment::ExperimentError;
+use crate::experiment::stages::{self, OpenEncoder, Workplace};
 use crate::retrieve::{Fusion, Searcher, fusion};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -170,8 +170,7 @@ fn search(work: &Workplace<'_>, asked: &Asked<'_>, retriever: Retriever) -> Resu
     };
     let encoder = encoder.as_ref().context("no encoder")?;
     let settings = arguments.dense.settings(index)?;
-    let (searcher, report) =
-        stages::dense(work, encoder, collection, (queries, "queries"), (&settings, arguments.k))?;
+    let (searcher, report) = stages::dense(work, encoder, collection, (queries, "queries"), (&settings, arguments.k))?;
     let run = searcher.search(queries, arguments.k).map_err(ExperimentError::from)?;
     Ok((run, serde_json::to_value(report)?))
 }

@@ -291,7 +291,12 @@ mod tests {
         let fill = |bytes: &'static [u8]| {
             move |out: &mut dyn Write| out.write_all(bytes).map_err(Error::io("write", Path::new("b")))
         };
-        write_in_turn(&again, ("test", &[]), &planned, fill(&[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 7, 8, 9]))?;
+        write_in_turn(
+            &again,
+            ("test", &[]),
+            &planned,
+            fill(&[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 7, 8, 9]),
+        )?;
         let second = ArrayFile::open(&again, "test")?;
         assert_eq!((&*second.array::<u64>("long")?, &*second.array::<u8>("bytes")?), (&[1, 2][..], &[7, 8, 9][..]));
         assert!(write_in_turn(&again, ("test", &[]), &planned, fill(&[1])).is_err());

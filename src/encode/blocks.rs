@@ -83,7 +83,8 @@ impl Keeping<'_> {
         if stored.norms().iter().any(|norm| !norm.is_finite()) {
             return Err(EncodeError::NotStorable(self.storage));
         }
-        Ok(stored.write_with(&self.place(number), &[(TRUNCATION, serde_json::json!(encoded.truncation).to_string())])?)
+        Ok(stored
+            .write_with(&self.place(number), &[(TRUNCATION, serde_json::json!(encoded.truncation).to_string())])?)
     }
 }
 

@@ -202,7 +202,9 @@ fn plain(folder: &Path) -> Result<(Modules, String)> {
     let config = read_object(&folder.join("config.json"))?;
     let own = config.get("_name_or_path").and_then(Value::as_str).unwrap_or_default();
     // The folder's own name, or that of a model in the cache: models--org--name/snapshots/commit.
-    let name = |path: Option<&Path>| path.and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    let name = |path: Option<&Path>| {
+        path.and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default().to_owned()
+    };
     let cached = folder.parent().filter(|parent| name(Some(parent)) == "snapshots").and_then(Path::parent);
     let names = [name(Some(folder)), name(cached), own.to_owned()].map(|name| name.to_lowercase());
     let known = KNOWN.iter().find(|(part, ..)| names.iter().any(|name| name.contains(part)));

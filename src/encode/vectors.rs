@@ -328,7 +328,9 @@ mod tests {
             write_below(&joined, (3, storage, 4), &[], (2, &|_| Vectors::read(&path)))?;
             let joined = Vectors::read(&joined)?;
             assert_eq!(joined.widened(2..4), stored.widened(0..2));
-            assert!(write_below(&path.with_extension("x"), (3, storage, 3), &[], (2, &|_| Vectors::read(&path))).is_err());
+            assert!(
+                write_below(&path.with_extension("x"), (3, storage, 3), &[], (2, &|_| Vectors::read(&path))).is_err()
+            );
             let bytes = std::fs::read(&path)?;
             std::fs::write(&path, &bytes[..bytes.len() - 1])?;
             assert!(Vectors::read(&path).is_err());

@@ -2,9 +2,9 @@
 //! and seed, its scores beside the un-tuned encoder's, and the outcome as table, JSON and page.
 
 use super::generate;
+use super::indexes::DenseSettings;
 use super::mining::{self, MineStage};
 use super::recipe::{ArmRecipe, Recipe};
-use super::indexes::DenseSettings;
 use super::stages::{self, EvalStage, OpenEncoder, Workplace};
 use super::{ExperimentError, Result};
 use crate::analyse::Summary;

@@ -119,7 +119,8 @@ fn graph(
         work.watch.end();
         graph.save(&folder.join("graph.usearch"))?;
         let threads = if settings.hnsw.threads == 0 { rayon::current_num_threads() } else { settings.hnsw.threads };
-        provenance.counts = serde_json::json!({"passages": space.ids.len(), "threads": threads, "reproducible": threads == 1});
+        provenance.counts =
+            serde_json::json!({"passages": space.ids.len(), "threads": threads, "reproducible": threads == 1});
         Ok::<(), ExperimentError>(())
     })?;
     let graph = Hnsw::view(&stored.file("graph.usearch"), over(), space.similarity, &settings.hnsw)?;

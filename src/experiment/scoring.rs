@@ -66,7 +66,10 @@ impl Embedded {
         let positives =
             tasks.iter().flat_map(|task| &task.positives).map(|document| Passage::Corpus(document.id.clone()));
         let all = candidates.iter().map(|candidate| candidate.passage.clone()).chain(positives);
-        all.filter_map(|passage| Some((passage.clone(), Similarity::Cosine.ready(&self.passage(collection, &passage)?)))).collect()
+        all.filter_map(|passage| {
+            Some((passage.clone(), Similarity::Cosine.ready(&self.passage(collection, &passage)?)))
+        })
+        .collect()
     }
 }
 

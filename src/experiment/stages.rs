@@ -146,7 +146,13 @@ impl<'t> Texts<'t> {
     #[must_use]
     pub fn corpus(work: &Workplace<'_>, collection: &'t Collection) -> Self {
         let corpus = &collection.corpus;
-        Self { name: "corpus", role: Role::Document, texts: corpus, digest: corpus.digest().clone(), storage: work.storage }
+        Self {
+            name: "corpus",
+            role: Role::Document,
+            texts: corpus,
+            digest: corpus.digest().clone(),
+            storage: work.storage,
+        }
     }
 
     /// Texts in memory; their vectors are f32.
@@ -176,9 +182,11 @@ pub struct Embedded {
 /// # Errors
 /// [`ExperimentError::Encode`]; [`ExperimentError::Truncated`] when more texts were cut than may be; or a stop.
 pub fn embed(work: &Workplace<'_>, encoder: &OpenEncoder, texts: &Texts<'_>) -> Result<Embedded> {
-    let settings = json!({"role": texts.role, "device": work.device_name, "precision": work.precision, "storage": texts.storage});
-    let stage =
-        Provenance::new("embed", settings).input("encoder", encoder.digest.clone()).input("texts", texts.digest.clone());
+    let settings =
+        json!({"role": texts.role, "device": work.device_name, "precision": work.precision, "storage": texts.storage});
+    let stage = Provenance::new("embed", settings)
+        .input("encoder", encoder.digest.clone())
+        .input("texts", texts.digest.clone());
     let key = stage.key();
     let blocks = work.store.place(&stage).with_extension("blocks");
     let stored = work.store.get_or_make(stage, |folder, provenance| {

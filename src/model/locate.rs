@@ -29,7 +29,8 @@ impl ModelPlaces {
             }
             looked.push(format!("{}", folder.display()));
         }
-        let mut hint = "give the folder of a sentence-transformers or Hugging Face model that lies on this machine".to_owned();
+        let mut hint =
+            "give the folder of a sentence-transformers or Hugging Face model that lies on this machine".to_owned();
         if let (Some(cache), Some(text)) = (&self.hub_cache, name.to_str()) {
             let (model, revision) = text.split_once('@').unwrap_or((text, "main"));
             if let Some(folder) = snapshot(cache, model, revision) {

@@ -153,13 +153,15 @@ impl Hub {
             let fault = Fault::new(Path::new(model), "a name such as org/model, and a branch, tag or commit", revision);
             return Err(fault.into());
         }
-        let address = format!("{}/api/models/{model}/revision/{}?blobs=true", self.endpoint, revision.replace('/', "%2F"));
+        let address =
+            format!("{}/api/models/{model}/revision/{}?blobs=true", self.endpoint, revision.replace('/', "%2F"));
         let mut response = self.ask(&address, None)?;
         let wrong = |expected: &str, found: String| Error::from(Fault::new(Path::new(&address), expected, found));
         match response.status().as_u16() {
             200 => {}
             401 | 403 | 404 => {
-                let fault = Fault::new(Path::new(&address), "a model", format!("status {}", response.status().as_u16()));
+                let fault =
+                    Fault::new(Path::new(&address), "a model", format!("status {}", response.status().as_u16()));
                 let hint = "check the name and the revision; a gated or private model needs HF_TOKEN";
                 return Err(fault.hint(hint).into());
             }
@@ -168,7 +170,8 @@ impl Hub {
         let mut text = String::new();
         let read = response.body_mut().as_reader().take(64 << 20).read_to_string(&mut text);
         read.map_err(|error| wrong("an answer", error.to_string()))?;
-        let answer: Answer = serde_json::from_str(&text).map_err(|error| wrong("a list of files", error.to_string()))?;
+        let answer: Answer =
+            serde_json::from_str(&text).map_err(|error| wrong("a list of files", error.to_string()))?;
         if answer.sha.len() != 40 || !is_hexadecimal(&answer.sha) {
             return Err(wrong("a commit of 40 hexadecimal digits", excerpt(&answer.sha, 60)));
         }
@@ -176,12 +179,23 @@ impl Hub {
         for sibling in answer.siblings.into_iter().filter(|sibling| wanted(&sibling.rfilename)) {
             let sha256 = sibling.lfs.map(|large| large.sha256);
             let path = sibling.rfilename;
-            let blob = sha256.clone().or(sibling.blob).unwrap_or_else(|| Digest::of_bytes(path.as_bytes()).short(40).to_owned());
+            let blob = sha256
+                .clone()
+                .or(sibling.blob)
+                .unwrap_or_else(|| Digest::of_bytes(path.as_bytes()).short(40).to_owned());
             let whole = sha256.as_ref().is_none_or(|sha256| sha256.len() == 64);
             if !is_path(&path) || !is_hexadecimal(&blob) || !whole {
-                return Err(wrong("files with plain paths and hexadecimal digests", excerpt(&format!("{path} {blob}"), 120)));
+                return Err(wrong(
+                    "files with plain paths and hexadecimal digests",
+                    excerpt(&format!("{path} {blob}"), 120),
+                ));
             }
-            let address = format!("{}/{model}/resolve/{}/{}", self.endpoint, answer.sha, path.replace('%', "%25").replace(' ', "%20"));
+            let address = format!(
+                "{}/{model}/resolve/{}/{}",
+                self.endpoint,
+                answer.sha,
+                path.replace('%', "%25").replace(' ', "%20")
+            );
             files.push(RemoteFile { path, size: sibling.size, sha256, blob, address });
         }
         if files.is_empty() {
@@ -200,7 +214,8 @@ impl Hub {
     pub fn fetch(&self, listing: &Listing, cache: &Path, lock: &mut Lock, watch: &dyn Watch) -> Result<PathBuf> {
         let repository = repository(cache, &listing.model);
         let snapshot = repository.join("snapshots").join(&listing.commit);
-        let known = lock.get(&listing.model, &listing.revision).filter(|locked| locked.commit == listing.commit).cloned();
+        let known =
+            lock.get(&listing.model, &listing.revision).filter(|locked| locked.commit == listing.commit).cloned();
         let mut files = BTreeMap::new();
         for file in &listing.files {
             let blob = repository.join("blobs").join(&file.blob);
@@ -214,7 +229,9 @@ impl Hub {
                     std::fs::remove_file(&blob).map_err(Error::io("remove", &blob))?;
                     let expected = format!("SHA-256 {due} as {says} has it");
                     let fault = Fault::new(Path::new(&file.address), expected, digest.to_string());
-                    return Err(fault.hint("the bytes are not those that were meant: pull again, and compare with the source").into());
+                    return Err(fault
+                        .hint("the bytes are not those that were meant: pull again, and compare with the source")
+                        .into());
                 }
             }
             link(&blob, &snapshot.join(&file.path), file.path.matches('/').count())?;
@@ -340,7 +357,8 @@ fn is_hexadecimal(text: &str) -> bool {
 
 /// True for a path that stays inside a folder.
 fn is_path(path: &str) -> bool {
-    !path.contains(['\\', ':', '\0', '?', '#']) && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+    !path.contains(['\\', ':', '\0', '?', '#'])
+        && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
 }
 
 /// True for what can be a branch, tag or commit.

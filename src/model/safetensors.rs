@@ -80,7 +80,8 @@ pub fn check(bytes: &[u8], path: &Path) -> Result<usize, Fault> {
     let mut free = 0;
     for (begin, end, name) in &places {
         if *begin != free {
-            let what = if *begin < free { "an overlap with the tensor before it" } else { "bytes of no tensor before it" };
+            let what =
+                if *begin < free { "an overlap with the tensor before it" } else { "bytes of no tensor before it" };
             return Err(fault(path, format!("numbers from byte {free}"), format!("{what}, from {begin}")).key(name));
         }
         free = *end;
@@ -167,18 +168,58 @@ mod tests {
         let good = r#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},"b":{"dtype":"I64","shape":[],"data_offsets":[8,16]}}"#;
         assert_eq!(check(&file(good, 16), Path::new("x")).ok(), Some(2));
         for (head, data, expected) in [
-            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,9]}}"#, 9, "`a`: expected 8 bytes by dtype and shape, found 9 bytes"),
-            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, 4, "`a`: expected a place within 4 bytes, found [0,8]"),
-            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, 8, "`a`: expected a place within 8 bytes, found [8,0]"),
-            (r#"{"a":{"dtype":"F33","shape":[2],"data_offsets":[0,8]}}"#, 8, "`a`: expected a type of the format, found \"F33\""),
+            (
+                r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,9]}}"#,
+                9,
+                "`a`: expected 8 bytes by dtype and shape, found 9 bytes",
+            ),
+            (
+                r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
+                4,
+                "`a`: expected a place within 4 bytes, found [0,8]",
+            ),
+            (
+                r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#,
+                8,
+                "`a`: expected a place within 8 bytes, found [8,0]",
+            ),
+            (
+                r#"{"a":{"dtype":"F33","shape":[2],"data_offsets":[0,8]}}"#,
+                8,
+                "`a`: expected a type of the format, found \"F33\"",
+            ),
             // 2^62 numbers of 4 bytes: 2^64, which is 0 where nobody looks.
-            (r#"{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}}"#, 0, "`a`: expected a shape whose size is a number"),
-            (r#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,0]}}"#, 0, "`a`: expected dtype, shape and data_offsets"),
+            (
+                r#"{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}}"#,
+                0,
+                "`a`: expected a shape whose size is a number",
+            ),
+            (
+                r#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,0]}}"#,
+                0,
+                "`a`: expected dtype, shape and data_offsets",
+            ),
             (r#"{"a":{"dtype":"F32","shape":[1]}}"#, 4, "`a`: expected dtype, shape and data_offsets"),
-            (r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#, 6, "`b`: expected numbers from byte 4, found an overlap"),
-            (r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[1],"data_offsets":[5,6]}}"#, 6, "`b`: expected numbers from byte 4, found bytes of no tensor"),
-            (r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[1],"data_offsets":[4,5]}}"#, 5, "`a`: expected each name once"),
-            (r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}"#, 5, "expected 4 bytes of numbers by the head, found 5"),
+            (
+                r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#,
+                6,
+                "`b`: expected numbers from byte 4, found an overlap",
+            ),
+            (
+                r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[1],"data_offsets":[5,6]}}"#,
+                6,
+                "`b`: expected numbers from byte 4, found bytes of no tensor",
+            ),
+            (
+                r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[1],"data_offsets":[4,5]}}"#,
+                5,
+                "`a`: expected each name once",
+            ),
+            (
+                r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}"#,
+                5,
+                "expected 4 bytes of numbers by the head, found 5",
+            ),
             (r#"{"a":1}"#, 0, "`a`: expected dtype, shape and data_offsets"),
             ("[]", 0, "expected a head in JSON"),
         ] {

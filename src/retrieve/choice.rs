@@ -23,10 +23,12 @@ pub fn cheaper((passages, queries): (usize, usize), there: bool) -> Cheaper {
     let (n, q) = (passages as u64, queries as u64);
     let exact = n.saturating_mul(q);
     let graph = q.saturating_mul(SEARCH).saturating_add(if there { 0 } else { n.saturating_mul(ADD) });
-    let (less, more) = if graph < exact { ("a graph", exact / graph.max(1)) } else { ("exact search", graph / exact.max(1)) };
+    let (less, more) =
+        if graph < exact { ("a graph", exact / graph.max(1)) } else { ("exact search", graph / exact.max(1)) };
     let made = if there { "which is there" } else { "which would have to be made" };
     let times = if more >= 2 { format!("about {more} times less") } else { "a little less".to_owned() };
-    let reason = format!("for {queries} queries over {passages} passages {less} costs {times} (the graph, {made}, counted)");
+    let reason =
+        format!("for {queries} queries over {passages} passages {less} costs {times} (the graph, {made}, counted)");
     Cheaper { graph: graph < exact, reason }
 }
 
@@ -41,6 +43,6 @@ mod tests {
         assert!(!graph(1_000_000, 10_000, false) && graph(1_000_000, 10_000, true));
         assert!(graph(1_000_000, 1_000_000, false));
         assert!(!graph(0, 0, false));
-        assert!(cheaper((1_000_000, 10, ), true).reason.contains("a graph costs about 25 times less"));
+        assert!(cheaper((1_000_000, 10,), true).reason.contains("a graph costs about 25 times less"));
     }
 }

@@ -175,7 +175,11 @@ pub(super) mod tests {
                 let index = Exact::new(ids(passages.len()), passages.clone(), similarity)?;
                 let found = index.best(&asked, 10);
                 let plain = Scan { precision: Precision::F32, margin: 40.0 * f32::EPSILON };
-                assert_eq!(index.best_by(&asked, 10, plain), found, "what the products are made of changes the outcome");
+                assert_eq!(
+                    index.best_by(&asked, 10, plain),
+                    found,
+                    "what the products are made of changes the outcome"
+                );
                 let rounded = Scan { precision: Precision::Bf16, margin: 1.05 / 256.0 + 40.0 * f32::EPSILON };
                 assert_eq!(index.best_by(&asked, 10, rounded), found, "rounded products lose something");
                 for (query, hits) in asked.iter().zip(&found) {
@@ -183,7 +187,9 @@ pub(super) mod tests {
                         .map(|row| {
                             let p = passages.row(row);
                             match similarity {
-                                Similarity::Cosine => dot(query, &p) / (dot(query, query) * dot(&p, &p)).sqrt().max(1e-9),
+                                Similarity::Cosine => {
+                                    dot(query, &p) / (dot(query, query) * dot(&p, &p)).sqrt().max(1e-9)
+                                }
                                 Similarity::Dot => dot(query, &p),
                             }
                         })

@@ -108,7 +108,10 @@ mod tests {
         near(of(Fusion::Weighted { first: 0.6 }), &[("a", 0.6), ("c", 0.4), ("b", 0.3), ("d", 0.0)]);
         let three = list(&[("d", 3.0)])?;
         let fused = weighted(&[(&words, 1.0), (&vectors, 2.0), (&three, 4.0)], 9);
-        near(fused.iter().map(|h| (h.doc.to_string(), h.score)).collect(), &[("d", 4.0), ("c", 2.0), ("a", 1.0), ("b", 0.5)]);
+        near(
+            fused.iter().map(|h| (h.doc.to_string(), h.score)).collect(),
+            &[("d", 4.0), ("c", 2.0), ("a", 1.0), ("b", 0.5)],
+        );
         assert_eq!(Fusion::default().fuse(&both, 2).len(), 2);
         assert!(Fusion::default().fuse(&[], 2).is_empty());
         Ok(())

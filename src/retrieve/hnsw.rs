@@ -362,7 +362,10 @@ mod tests {
                 let found = Dense::new(DenseIndex::Hnsw(graph), &names, asked.clone())?.search(&queries, 10)?;
                 let viewed = Hnsw::view(&path, (ids(2000), passages.clone()), similarity, &settings)?;
                 let again = Dense::new(DenseIndex::Hnsw(viewed), &names, asked.clone())?.search(&queries, 10)?;
-                assert!(again.iter().eq(found.iter()), "{similarity:?} {storage:?}: a mapped graph finds something else");
+                assert!(
+                    again.iter().eq(found.iter()),
+                    "{similarity:?} {storage:?}: a mapped graph finds something else"
+                );
                 let share = recall(&found, &truth);
                 assert!(share >= 0.95, "{similarity:?} {storage:?}: {share}");
                 for (query, hits) in found.iter() {

@@ -25,7 +25,10 @@ pub struct Gauge {
 impl std::fmt::Display for Gauge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { recall, k, queries, expansion } = self;
-        write!(f, "HNSW finds {recall:.4} of what exact search finds (recall@{k} over {queries} queries, expansion {expansion})")
+        write!(
+            f,
+            "HNSW finds {recall:.4} of what exact search finds (recall@{k} over {queries} queries, expansion {expansion})"
+        )
     }
 }
 

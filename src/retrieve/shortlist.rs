@@ -96,7 +96,9 @@ fn reaching(products: &[f32], bars: &[f32], scale: f32, places: &mut Vec<u32>) {
         }
         first += 16;
     }
-    places.extend((first..count).zip(rest.iter().zip(bars_rest)).filter(|(_, (p, b))| *p * scale >= **b).map(|(at, _)| at));
+    places.extend(
+        (first..count).zip(rest.iter().zip(bars_rest)).filter(|(_, (p, b))| *p * scale >= **b).map(|(at, _)| at),
+    );
 }
 
 #[cfg(test)]

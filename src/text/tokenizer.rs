@@ -54,7 +54,8 @@ impl Truncation {
     }
 
     fn of(encodings: &[tokenizers::Encoding]) -> Self {
-        let own = |one: &tokenizers::Encoding| one.get_special_tokens_mask().iter().filter(|&&mask| mask == 0).count() as u64;
+        let own =
+            |one: &tokenizers::Encoding| one.get_special_tokens_mask().iter().filter(|&&mask| mask == 0).count() as u64;
         encodings.iter().fold(Self::default(), |sum, one| {
             let lost = one.get_overflowing().iter().map(own).sum();
             let truncated = u64::from(!one.get_overflowing().is_empty());
@@ -67,7 +68,12 @@ impl fmt::Display for Truncation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { texts, truncated, tokens, lost } = self;
         let part = *lost as f64 / (*tokens).max(1) as f64;
-        write!(f, "{truncated} of {texts} cut ({:.2} %), {lost} of {tokens} tokens lost ({:.2} %)", 100.0 * self.share(), 100.0 * part)
+        write!(
+            f,
+            "{truncated} of {texts} cut ({:.2} %), {lost} of {tokens} tokens lost ({:.2} %)",
+            100.0 * self.share(),
+            100.0 * part
+        )
     }
 }
 
