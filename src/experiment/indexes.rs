@@ -1,10 +1,14 @@
 //! Which index dense search walks: exact, or a graph that is made once and kept in the store. Which of them costs less
 //! is told from their sizes, unless the settings say it.
 
+#[cfg(feature = "hnsw")]
+use super::ExperimentError;
+use super::Result;
 use super::recipe::DenseChoice;
 use super::stages::{Embedded, Workplace};
-use super::{ExperimentError, Result};
-use crate::data::{IdTable, Provenance};
+use crate::data::IdTable;
+#[cfg(feature = "hnsw")]
+use crate::data::Provenance;
 use crate::encode::Vectors;
 use crate::retrieve::{DenseIndex, Exact, Gauge, Similarity};
 use crate::text::tokenizer::Truncation;
@@ -77,17 +81,20 @@ pub(super) fn index(
     match settings.index {
         DenseChoice::Exact => Ok((DenseIndex::Exact(exact()?), report("exact", "as asked for".to_owned()))),
         #[cfg(not(feature = "hnsw"))]
-        DenseChoice::Auto => Ok((DenseIndex::Exact(exact()?), report("exact", "this build has no other".to_owned()))),
+        DenseChoice::Auto => {
+            let _ = (queries, k);
+            Ok((DenseIndex::Exact(exact()?), report("exact", "this build has no other".to_owned())))
+        }
         #[cfg(feature = "hnsw")]
         DenseChoice::Auto => {
             let there = work.store.place(&graph_stage(space, settings)).is_dir();
             let cheaper = crate::retrieve::choice::cheaper((space.ids.len(), queries.len()), there);
             if cheaper.graph {
-                let (graph, mut report) = graph(work, space, queries, (settings, k), &exact()?)?;
-                report.reason = cheaper.reason;
-                return Ok((graph, report));
+                let (graph, report) = graph(work, space, queries, (settings, k), &exact()?)?;
+                Ok((graph, IndexReport { reason: cheaper.reason, ..report }))
+            } else {
+                Ok((DenseIndex::Exact(exact()?), report("exact", cheaper.reason)))
             }
-            Ok((DenseIndex::Exact(exact()?), report("exact", cheaper.reason)))
         }
         #[cfg(feature = "hnsw")]
         DenseChoice::Hnsw => graph(work, space, queries, (settings, k), &exact()?),
