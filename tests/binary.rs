@@ -234,6 +234,7 @@ fn encode_writes_a_vector_for_each_text_in_the_precision_asked_for() -> Outcome 
     Ok(())
 }
 
+#[cfg(feature = "hnsw")]
 #[test]
 fn searches_by_any_index_and_of_any_storage_find_the_same_and_fuse() -> Outcome {
     let folder = tempfile::tempdir()?;

@@ -191,25 +191,30 @@ class Bench:
         self.arguments, self.python, self.work = arguments, python, work
         self.queries = work / "queries.safetensors"
 
-    def run(self, engine, task, threads, vectors, **more):
-        """One process: seconds, rows found, peak MiB."""
+    def run(self, engine, task, threads, vectors, rounds=None, **more):
+        """One process: seconds, rows found, peak MiB, processor seconds of all of it."""
+        rounds = self.arguments.rounds if rounds is None else rounds
         limit = {name: str(threads) for name in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         if engine.startswith("nearmiss"):
             storage = engine.split()[1]
             graph = str(more.get("graph", ""))
             words = {
-                "exact": ["exact", vectors, self.queries, DEPTH, self.arguments.rounds, storage],
+                "exact": ["exact", vectors, self.queries, DEPTH, rounds, storage],
                 "build": ["build", vectors, graph, storage],
-                "search": ["hnsw", vectors, self.queries, GRAPH_DEPTH, self.arguments.rounds, storage, graph, more.get("effort")],
+                "search": ["hnsw", vectors, self.queries, GRAPH_DEPTH, rounds, storage, graph, more.get("effort")],
             }[task]
             command = [PROGRAM, *map(str, words)]
         else:
             k = DEPTH if task == "exact" else GRAPH_DEPTH
             asked = {"task": task, "engine": engine, "threads": threads, "vectors": str(vectors), "queries": str(self.queries),
-                     "k": k, "rounds": self.arguments.rounds} | {key: str(value) if key == "graph" else value for key, value in more.items()}
+                     "k": k, "rounds": rounds} | {key: str(value) if key == "graph" else value for key, value in more.items()}
             command = [self.python, __file__, "--peer", json.dumps(asked)]
-        made = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=os.environ | limit)
-        return json.loads(made.stdout)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | limit)
+        text = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            sys.exit(f"{command} ended with {status}")
+        return json.loads(text) | {"processor": usage.ru_utime + usage.ru_stime}
 
     def exact(self, size, vectors):
         for threads in self.arguments.threads:
@@ -217,10 +222,14 @@ class Bench:
             results = {engine: [] for engine in engines}
             for _ in range(self.arguments.turns):
                 for engine in engines:
-                    results[engine].append(self.run(engine, "exact", threads, vectors))
+                    made = self.run(engine, "exact", threads, vectors)
+                    # What is left without opening and the search that is not counted.
+                    made["processor"] -= self.run(engine, "exact", threads, vectors, rounds=0)["processor"]
+                    results[engine].append(made)
             truth = results["numpy"][0]["rows"]
             print(f"\nexact, {size:,} passages, {threads} thread(s), best {DEPTH}; load {os.getloadavg()[0]:.1f}")
-            print("| engine | queries/s (least to most) | times faiss | in numpy's best | peak MiB |\n|---|---|---|---|---|")
+            print("| engine | queries/s (least to most) | times faiss | queries a processor second | times faiss | in numpy's best | peak MiB |\n|---|---|---|---|---|---|---|")
+            work = {engine: statistics.median(r["processor"] for r in made) / self.arguments.rounds for engine, made in results.items()}
             rate = lambda seconds: len(truth) / seconds
             base = statistics.median(s for r in results["faiss"] for s in r["seconds"])
             for engine, made in results.items():
@@ -228,7 +237,7 @@ class Bench:
                 middle = statistics.median(seconds)
                 same = recall(made[0]["rows"], truth)
                 print(f"| {engine} | {rate(middle):,.0f} ({rate(seconds[-1]):,.0f} to {rate(seconds[0]):,.0f}) | {base / middle:.2f} "
-                      f"| {same:.4f} | {max(r['peak'] for r in made):.0f} |", flush=True)
+                      f"| {rate(work[engine]):,.0f} | {work['faiss'] / work[engine]:.2f} | {same:.4f} | {max(r['peak'] for r in made):.0f} |", flush=True)
 
     def graphs(self, size, vectors):
         engines = [f"nearmiss {storage}" for storage in STORAGES] + ["faiss", "hnswlib"]
@@ -238,7 +247,8 @@ class Bench:
             for turn in range(self.arguments.turns):
                 for engine in engines:
                     graph = self.work / f"graph-{engine.replace(' ', '-')}-{size}"
-                    built[engine].append(self.run(engine, "build", threads, vectors, graph=graph)["seconds"][0])
+                    made = self.run(engine, "build", threads, vectors, graph=graph)
+                    built[engine].append((made["seconds"][0], made["processor"]))
             for turn in range(self.arguments.turns):
                 for effort in EFFORTS:
                     for engine in engines:
@@ -249,12 +259,13 @@ class Bench:
                         one["recall"] = recall(made["rows"], truth)
                         one["peak"] = max(one["peak"], made["peak"])
             print(f"\nHNSW, {size:,} passages, {threads} thread(s), best {GRAPH_DEPTH}; load {os.getloadavg()[0]:.1f}")
-            print("| engine | build s (least to most) | recall, queries/s at ef 64 | queries/s at recall 0.95 | at 0.99 | peak MiB |\n|---|---|---|---|---|---|")
+            print("| engine | build s (least to most) | its processor s | recall, queries/s at ef 64 | queries/s at recall 0.95 | at 0.99 | peak MiB |\n|---|---|---|---|---|---|---|")
             for engine in engines:
-                seconds = sorted(built[engine])
+                seconds = sorted(wall for wall, _ in built[engine])
+                processor = statistics.median(used for _, used in built[engine])
                 points = [(one["recall"], len(truth) / statistics.median(one["seconds"])) for _, one in sorted(swept[engine].items())]
                 at64 = swept[engine][64]
-                print(f"| {engine} | {statistics.median(seconds):.1f} ({seconds[0]:.1f} to {seconds[-1]:.1f}) "
+                print(f"| {engine} | {statistics.median(seconds):.1f} ({seconds[0]:.1f} to {seconds[-1]:.1f}) | {processor:.1f} "
                       f"| {at64['recall']:.4f}, {len(truth) / statistics.median(at64['seconds']):,.0f} | {at_recall(points, 0.95)} | {at_recall(points, 0.99)} "
                       f"| {max(one['peak'] for one in swept[engine].values()):.0f} |", flush=True)
 

@@ -1,7 +1,7 @@
 //! Whether exact search or a graph costs less, by the work of each in comparisons of two vectors.
 //! Exact search makes one for each query and passage, in products of blocks; a graph makes few, but each fetches a vector
-//! from anywhere, and it has to be made first. The rates are measured (benches/README.md); they hold within a factor of
-//! two for other vectors and machines, which is what a choice needs.
+//! from anywhere, and it has to be made first. The rates are rough: of 100,000 vectors of 384 values on two cores, where
+//! exact search makes a comparison in about 2 ns, and a bf16 graph is searched in 70 and made in 125 µs a passage.
 
 /// Comparisons of blocks in the time that a graph takes to search, with its default settings.
 const SEARCH: u64 = 40_000;
