@@ -63,7 +63,8 @@ fn exact_search_all_queries_top_100(bencher: divan::Bencher<'_, '_>) {
     };
     let passages = Arc::new(encode(collection.corpus.contents().expect("texts"), Role::Document));
     let queries = encode(collection.queries.iter().map(|q| q.text.clone()).collect(), Role::Query);
-    let rows: Vec<&[f32]> = (0..queries.len()).map(|row| queries.row(row)).collect();
+    let rows: Vec<_> = (0..queries.len()).map(|row| queries.row(row)).collect();
+    let rows: Vec<&[f32]> = rows.iter().map(AsRef::as_ref).collect();
     let index = Exact::new(collection.corpus.ids().clone(), passages, Similarity::Cosine).expect("an index");
     bencher.bench(|| index.best(&rows, 100));
 }

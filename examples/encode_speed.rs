@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut answer = match line?.as_str() {
             "encode" => {
                 let encoded = encoder.encode(&texts, Role::Document, &Quiet)?;
-                json!({"sum": encoded.vectors.values().iter().map(|v| f64::from(*v)).sum::<f64>()})
+                json!({"sum": encoded.vectors.widened(0..encoded.vectors.len()).iter().map(|v| f64::from(*v)).sum::<f64>()})
             }
             "tokenize" => {
                 let tokens: usize = encoder.tokenize(&texts, Role::Document)?.ids.iter().map(Vec::len).sum();

@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let vectors = encoder.encode(&texts, Role::Document, &Quiet)?.vectors;
     let mut out = std::io::stdout().lock();
     for row in 0..vectors.len() {
-        writeln!(out, "{}", serde_json::to_string(vectors.row(row))?)?;
+        writeln!(out, "{}", serde_json::to_string(&vectors.row(row))?)?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use nearmiss::encode::dense::{Activation, Dense};
 use nearmiss::encode::family::FAMILIES;
 use nearmiss::encode::parameters::Parameters;
 use nearmiss::encode::pooling::Pooling;
+use nearmiss::encode::settings::Length;
 use nearmiss::encode::trunk::Architecture;
 use nearmiss::encode::{
     BiEncoder, Computing, CrossEncoder, Dropping, Gradients, Kernels, Mode, PackedBatch, Precision, Prompts, Role,
@@ -282,7 +283,7 @@ fn a_pair_scores_the_same_in_any_batch_and_by_any_kernels() -> Result<(), Box<dy
         let long = TEXTS[2].repeat(9);
         let pairs = [("gold", TEXTS[2]), ("", ""), ("melts", long.as_str()), (TEXTS[2], "gold")];
         let together = fused.score(&pairs, Scale::Relevance, &Quiet)?;
-        assert_eq!(together.truncated, 1);
+        assert_eq!(together.truncation.truncated, 1);
         let far = apart(&together.scores, &composed.score(&pairs, Scale::Relevance, &Quiet)?.scores);
         assert!(far < 1e-5, "{}: {far}", family.name);
         for (pair, row) in pairs.iter().zip(&together.scores) {
@@ -292,6 +293,65 @@ fn a_pair_scores_the_same_in_any_batch_and_by_any_kernels() -> Result<(), Box<dy
         }
         assert_ne!(together.scores[0], together.scores[3], "{}: the order of a pair is lost", family.name);
     }
+    Ok(())
+}
+
+#[test]
+fn a_plain_folder_pools_as_its_kind_does_or_as_it_is_told() -> Result<(), Box<dyn Error>> {
+    let root = tempfile::tempdir()?;
+    let made = |place: &str| -> Result<_, Box<dyn Error>> {
+        let folder = root.path().join(place);
+        std::fs::create_dir_all(&folder)?;
+        write(&folder, "bert", Pooling::Max, None)?;
+        std::fs::remove_file(folder.join("modules.json"))?;
+        std::fs::remove_dir_all(folder.join("1_Pooling"))?;
+        Ok(folder)
+    };
+    for (place, pooling, length, said) in [
+        ("plain", Pooling::Mean, Length::Unit, "mean pooling, vectors brought to length 1, as most encoders have it"),
+        (
+            "my-BGE-small",
+            Pooling::Cls,
+            Length::Unit,
+            "cls pooling, vectors brought to length 1, as \"bge-\" in its name",
+        ),
+        ("models--org--contriever/snapshots/abc", Pooling::Mean, Length::Free, "vectors as long as they come"),
+        ("contriever-runs/plain", Pooling::Mean, Length::Unit, "as most encoders have it"),
+    ] {
+        let folder = made(place)?;
+        let encoder = open(&folder, Kernels::Fused)?;
+        let settings = encoder.settings();
+        assert_eq!((settings.pooling, settings.length), (pooling, length), "{place}");
+        assert!(settings.assumed.as_deref().is_some_and(|text| text.contains(said)), "{:?}", settings.assumed);
+        let last = encoder.pooled(Pooling::LastToken);
+        assert_eq!((last.settings().pooling, &last.settings().assumed), (Pooling::LastToken, &None));
+    }
+    // The name decides vectors here, so it is part of what they are made from.
+    let folder = root.path().join("plain");
+    let digest = BiEncoder::digest(&folder)?;
+    let renamed = root.path().join("bge-plain");
+    std::fs::rename(&folder, &renamed)?;
+    assert_ne!(BiEncoder::digest(&renamed)?, digest);
+    // Weights that only a pickle holds are not read, and the error says how to convert them.
+    std::fs::rename(renamed.join("model.safetensors"), renamed.join("pytorch_model.bin"))?;
+    let message = refusal(&renamed);
+    assert!(message.contains("safe_serialization=True") && message.contains("model.safetensors"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn weights_whose_head_lies_are_refused_before_they_are_read() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    write(folder.path(), "bert", Pooling::Mean, None)?;
+    let path = folder.path().join("model.safetensors");
+    let bytes = std::fs::read(&path)?;
+    let length = usize::try_from(u64::from_le_bytes(bytes[..8].try_into()?))?;
+    let head = String::from_utf8(bytes[8..8 + length].to_vec())?;
+    // One digit more in the first shape: the tensor would reach into the next.
+    let lying = head.replacen("\"shape\":[", "\"shape\":[9", 1);
+    std::fs::write(&path, [&(lying.len() as u64).to_le_bytes()[..], lying.as_bytes(), &bytes[8 + length..]].concat())?;
+    let message = refusal(folder.path());
+    assert!(message.contains("bytes by dtype and shape, found") && message.contains("hint"), "{message}");
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The real program on a small collection: what it prints, what it leaves behind, and that it can be killed.
 
+use nearmiss::encode::{Storage, Vectors};
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -210,28 +211,105 @@ fn encode_writes_a_vector_for_each_text_in_the_precision_asked_for() -> Outcome 
     let folder = tempfile::tempdir()?;
     let folder = folder.path();
     prepare(folder)?;
-    // D, N and the rows of a vector file.
-    let vectors = |name: &str| -> Result<(usize, Vec<f32>), Box<dyn Error>> {
-        let bytes = fs::read(folder.join(name))?;
-        let number = |at: usize| Ok::<_, Box<dyn Error>>(u32::from_le_bytes(bytes[at..at + 4].try_into()?) as usize);
-        assert_eq!((&bytes[..8], number(8)?), (&b"NMVEC001"[..], 32));
-        Ok((number(12)?, bytes[16..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()))
-    };
+    let vectors = |name: &str| Vectors::read(&folder.join(name));
     let encode = ["encode", "--data", "data", "--encoder", "encoder", "--out"];
     succeed(folder, &[&encode[..], &["p.bin"]].concat())?;
     succeed(folder, &[&encode[..], &["b.bin", "--precision", "bf16"]].concat())?;
     succeed(folder, &[&encode[..], &["q.bin", "--texts", "queries"]].concat())?;
-    let ((rows, exact), (_, rounded)) = (vectors("p.bin")?, vectors("b.bin")?);
-    assert_eq!((rows, vectors("q.bin")?.0), (30, 30));
+    let (exact, rounded) = (vectors("p.bin")?, vectors("b.bin")?);
+    assert_eq!((exact.len(), vectors("q.bin")?.len(), exact.dimension()), (30, 30, 32));
+    for (name, storage) in [("f16", Storage::F16), ("int8", Storage::Int8)] {
+        succeed(folder, &[&encode[..], &[name, "--vectors", name]].concat())?;
+        assert_eq!(vectors(name)?, exact.stored_as(storage), "{name}");
+    }
     assert!(exact != rounded, "bf16 gave the bits of f32");
-    for (a, b) in exact.chunks_exact(32).zip(rounded.chunks_exact(32)) {
-        let cosine: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+    for row in 0..30 {
+        let cosine: f32 = exact.row(row).iter().zip(&*rounded.row(row)).map(|(a, b)| a * b).sum();
         assert!(cosine > 0.999, "cosine {cosine}");
     }
     assert!(fs::read_to_string(folder.join("p.bin.ids"))?.starts_with("red-stone\nred-bird\n"));
     for (name, precision) in [("p.bin", "f32"), ("b.bin", "bf16")] {
         assert_eq!(read_json(&folder.join(format!("{name}.provenance.json")))?["settings"]["precision"], precision);
     }
+    Ok(())
+}
+
+#[cfg(feature = "hnsw")]
+#[test]
+fn searches_by_any_index_and_of_any_storage_find_the_same_and_fuse() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+    let search = |out: &str, more: &[&str]| -> Result<String, Box<dyn Error>> {
+        let all = ["search", "--data", "data", "--split", "test", "--k", "10", "--encoder", "encoder", "--out", out];
+        let output = nearmiss(folder, &[&all[..], more].concat()).output()?;
+        let told = String::from_utf8(output.stderr)?;
+        assert!(output.status.success(), "{told}");
+        Ok(told)
+    };
+    let run = |name: &str| fs::read_to_string(folder.join(name));
+    let told = search("exact.trec", &["--retriever", "dense"])?;
+    assert!(told.contains("index exact: for ") && told.contains("exact search costs about"), "{told}");
+    for storage in ["f32", "bf16", "int8"] {
+        let told = search("hnsw.trec", &["--retriever", "hnsw", "--graph-storage", storage, "--target-recall", "1"])?;
+        assert!(
+            told.contains("index hnsw: as asked for; HNSW finds 1.0000 of what exact search finds (recall@10"),
+            "{told}"
+        );
+        assert_eq!(run("hnsw.trec")?, run("exact.trec")?, "{storage}");
+    }
+    let counts = &read_json(&folder.join("hnsw.trec.provenance.json"))?["counts"]["hnsw"];
+    assert_eq!((&counts["index"], &counts["gauge"]["recall"]), (&"hnsw".into(), &1.0.into()), "{counts}");
+    // The graph is there now: it is opened, not built.
+    let again = search("hnsw.trec", &["--retriever", "dense", "--index", "hnsw"])?;
+    assert!(!again.contains("build the HNSW graph"), "{again}");
+    search("half.trec", &["--retriever", "dense", "--vectors", "f16"])?;
+    let order =
+        |text: &str| text.lines().map(|l| l.split(' ').nth(2).unwrap_or_default().to_owned()).collect::<Vec<_>>();
+    let same = order(&run("half.trec")?).iter().zip(order(&run("exact.trec")?)).filter(|(a, b)| *a == b).count();
+    assert!(same * 10 >= 9 * order(&run("exact.trec")?).len(), "f16 keeps {same} places");
+
+    search("words.trec", &["--retriever", "bm25"])?;
+    search("fused.trec", &["--retriever", "fusion"])?;
+    search("given.trec", &["--retriever", "fusion", "--run", "words.trec", "exact.trec"])?;
+    assert_eq!(run("fused.trec")?, run("given.trec")?, "retrievers and their runs fuse alike");
+    search(
+        "weighed.trec",
+        &["--retriever", "fusion", "--fuse", "dense", "--run", "words.trec", "--fusion", "0.9,0.1"],
+    )?;
+    assert_ne!(run("weighed.trec")?, run("given.trec")?);
+    let settings = &read_json(&folder.join("weighed.trec.provenance.json"))?["settings"]["fusion"];
+    assert_eq!(settings["weights"].as_array().map(Vec::len), Some(2), "{settings}");
+
+    let wrong = ["search", "--data", "data", "--split", "test", "--encoder", "encoder", "--out", "x", "--retriever"];
+    let refused = |more: &[&str]| fail(folder, &[&wrong[..], more].concat());
+    assert!(refused(&["fusion", "--run", "words.trec"])?.contains("expected at least two rankings"));
+    assert!(refused(&["fusion", "--fusion", "1"])?.contains("expected a weight for each of 2 rankings, found 1"));
+    assert!(refused(&["hnsw", "--connectivity", "1"])?.contains("`connectivity`: expected a number from 2 to 256"));
+    Ok(())
+}
+
+#[test]
+fn what_is_cut_is_told_stored_and_may_be_an_error() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+    let short =
+        ["new-encoder", "--data", "data", "--out", "short", "--width", "32", "--layers", "1", "--max-length", "9"];
+    succeed(folder, &short)?;
+    let encode = ["encode", "--data", "data", "--encoder", "short", "--out", "v"];
+    let told = String::from_utf8(nearmiss(folder, &encode).output()?.stderr)?;
+    assert!(told.contains("corpus: 30 of 30 cut (100.00 %), "), "{told}");
+    let counts = &read_json(&folder.join("v.provenance.json"))?["counts"];
+    assert_eq!((&counts["texts"], &counts["truncated"]), (&30.into(), &30.into()), "{counts}");
+    assert!(counts["lost"].as_u64() > Some(30) && counts["tokens"].as_u64() > counts["lost"].as_u64(), "{counts}");
+    // From the store as when it is made.
+    let message = fail(folder, &[&encode[..], &["--max-truncated", "99.5%"]].concat())?;
+    assert!(message.contains("but at most 99.5 % may be cut\n  hint:"), "{message}");
+    succeed(folder, &[&encode[..], &["--max-truncated", "100%"]].concat())?;
+    assert!(
+        fail(folder, &[&encode[..], &["--max-truncated", "1"]].concat())?.contains("expected a percentage such as 1%")
+    );
     Ok(())
 }
 
@@ -444,7 +522,7 @@ fn candidates_are_scored_filtered_explained_and_exported() -> Outcome {
     run(&[
         &["mine"],
         &data,
-        &["--source", sources, "--encoder", "encoder", "--exact", "--num-negatives", "9"],
+        &["--source", sources, "--encoder", "encoder", "--index", "exact", "--num-negatives", "9"],
         &["--out", "c.jsonl"],
     ])?;
     run(&[&["score"], &data, &["--candidates", "c.jsonl", "--encoder", "encoder", "--out", "s.jsonl"]])?;

@@ -4,7 +4,10 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
 use nearmiss::data::{Quiet, Seed, Watch};
-use nearmiss::encode::{BiEncoder, Computing, FreshEncoder, Instructions, Kernels, Mode, PackedBatch, Precision, Role};
+use nearmiss::encode::blocks::Keeping;
+use nearmiss::encode::{
+    BiEncoder, Computing, FreshEncoder, Instructions, Kernels, Mode, PackedBatch, Precision, Role, Storage, Vectors,
+};
 use proptest::prelude::*;
 use std::error::Error;
 use std::path::Path;
@@ -74,15 +77,19 @@ fn a_text_has_the_same_vector_alone_in_a_batch_and_in_blocks() -> Result<(), Box
     let mixed = encoder.embed(&packed, Mode::Inference)?.to_vec2::<f32>()?;
     let blocks = folder.path().join("blocks");
     std::fs::create_dir_all(&blocks)?;
-    let first = encoder.encode_in_blocks(&TEXTS, Role::Document, (&blocks, 2), &Quiet)?;
-    let again = encoder.encode_in_blocks(&TEXTS, Role::Document, (&blocks, 2), &Quiet)?;
-    assert_eq!(first, again);
+    let file = folder.path().join("vectors");
+    let keeping = Keeping { file: &file, storage: Storage::F32, blocks: &blocks, block: 2 };
+    let texts: Vec<String> = TEXTS.iter().map(|text| (*text).to_owned()).collect();
+    encoder.encode_to_file(&texts, Role::Document, &keeping, &Quiet)?;
+    let first = Vectors::read(&file)?;
+    encoder.encode_to_file(&texts, Role::Document, &keeping, &Quiet)?;
+    assert_eq!(first, Vectors::read(&file)?);
     for (row, text) in TEXTS.iter().enumerate() {
         let alone = encoder.encode(&[text], Role::Document, &Quiet)?;
         let alone = alone.vectors.row(0);
         assert_eq!(alone, together.vectors.row(row), "its batch changed text {row}");
-        assert_eq!(alone, &mixed[row]);
-        assert_eq!(alone, first.vectors.row(row));
+        assert_eq!(alone, mixed[row]);
+        assert_eq!(alone, first.row(row));
         let norm: f32 = alone.iter().map(|v| v * v).sum();
         assert!((norm - 1.0).abs() < 1e-5);
     }
@@ -185,19 +192,33 @@ impl Watch for StopAfter {
 fn embedding_stopped_at_any_place_goes_on_to_the_same_bits() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let encoder = fresh(&folder.path().join("encoder"))?;
-    let texts: Vec<&str> = TEXTS.iter().copied().cycle().take(60).collect();
-    let whole = encoder.encode(&texts, Role::Document, &Quiet)?;
-    for stop in [0, 1, 5, 17, 30, 44, 54] {
+    let texts: Vec<String> = TEXTS.iter().map(|text| (*text).to_owned()).cycle().take(60).collect();
+    let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let whole = encoder.encode(&borrowed, Role::Document, &Quiet)?;
+    for (stop, storage) in
+        [0, 1, 5, 17, 30, 44, 54].into_iter().zip([Storage::F32, Storage::F16, Storage::Int8].into_iter().cycle())
+    {
         let blocks = folder.path().join(format!("blocks-{stop}"));
+        let file = folder.path().join(format!("vectors-{stop}"));
         std::fs::create_dir_all(&blocks)?;
-        let watch = StopAfter(AtomicU64::new(stop));
-        assert!(encoder.encode_in_blocks(&texts, Role::Document, (&blocks, 5), &watch).is_err(), "{stop}: not stopped");
-        let kept = std::fs::read_dir(&blocks)?.count() / 2;
+        let keeping = Keeping { file: &file, storage, blocks: &blocks, block: 5 };
+        let encode = |watch: &dyn Watch| encoder.encode_to_file(&texts, Role::Document, &keeping, watch);
+        assert!(encode(&StopAfter(AtomicU64::new(stop))).is_err(), "{stop}: not stopped");
+        assert!(!file.exists(), "{stop}: a file without all its rows");
+        let kept = std::fs::read_dir(&blocks)?.count();
         assert!(kept <= usize::try_from(stop)?.div_ceil(5), "{kept} blocks kept after {stop} texts");
-        // A block whose count is missing, as after a kill between its two files, is made anew.
-        let _ = std::fs::remove_file(blocks.join("000000.truncated"));
-        let resumed = encoder.encode_in_blocks(&texts, Role::Document, (&blocks, 5), &Quiet)?;
-        assert_eq!(resumed, whole, "stopped after {stop}");
+        // A block that is not whole, as a failing disk leaves it, is made anew.
+        if kept > 0 {
+            let block = blocks.join("000000.vectors");
+            let bytes = std::fs::read(&block)?;
+            std::fs::write(&block, &bytes[..bytes.len() / 2])?;
+        }
+        assert_eq!(encode(&Quiet)?, whole.truncation, "stopped after {stop}");
+        assert_eq!(Vectors::read(&file)?, whole.vectors.stored_as(storage), "stopped after {stop}");
+        // Blocks of another storage are no use.
+        let exact = Keeping { storage: Storage::F32, ..keeping };
+        encoder.encode_to_file(&texts, Role::Document, &exact, &Quiet)?;
+        assert_eq!(Vectors::read(&file)?, whole.vectors);
     }
     Ok(())
 }
@@ -298,7 +319,7 @@ fn what_is_missing_or_wrong_is_named() -> Result<(), Box<dyn Error>> {
     candle_core::safetensors::save(&tensors, &weights)?;
     assert!(refusal(&path).contains("`encoder.layer.2.output.dense.bias`: expected only tensors of this architecture"));
     std::fs::write(&weights, &whole[..whole.len() / 2])?;
-    assert!(refusal(&path).contains("expected a whole safetensors file"), "{}", refusal(&path));
+    assert!(refusal(&path).contains("expected a place within"), "{}", refusal(&path));
     std::fs::remove_file(&weights)?;
     std::fs::write(path.join("pytorch_model.bin"), "")?;
     assert!(refusal(&path).contains("only safetensors are read"), "{}", refusal(&path));

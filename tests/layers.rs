@@ -120,7 +120,7 @@ fn unsafe_code_stands_where_it_may_and_says_why() {
         "encode/kernels/attention.rs",
         "encode/kernels/attention_slopes.rs",
         "encode/kernels/rows.rs",
-        "retrieve/exact.rs",
+        "retrieve/hnsw.rs",
         "generate/llama.rs",
         "generate/llama/log.rs",
         "src/main.rs",

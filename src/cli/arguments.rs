@@ -1,12 +1,14 @@
 //! Every command with its arguments, as the user sees them in `--help`.
 
-use super::bm25::{Bm25Arguments, Explain, Index};
+use super::bm25::{Explain, Index};
+use super::dense::StorageName;
 use super::import::Import;
 use super::inspect::Inspect;
 use super::tune::Tune;
 use crate::data::Seed;
 use crate::encode::Prompts;
 use crate::encode::device::DeviceChoice;
+use crate::encode::pooling::Pooling;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -26,6 +28,12 @@ pub(super) struct Arguments {
     /// Bad lines passed over in each file of a collection; they go to <file>.rejected.jsonl beside it.
     #[arg(long, global = true, default_value_t = 0, value_name = "N")]
     pub skip_bad_lines: u64,
+    /// How vectors of passages are stored.
+    #[arg(long, global = true, value_enum, default_value = "f32")]
+    pub vectors: StorageName,
+    /// Share of texts that may be cut at the encoder's maximal length, in each stage; more is an error.
+    #[arg(long, global = true, value_name = "PERCENT", value_parser = percent)]
+    pub max_truncated: Option<f64>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -78,7 +86,7 @@ pub(super) enum Command {
     /// Build the BM25 index of a corpus, so that searches find it ready.
     Index(Index),
     /// Find passages for the queries of a split; writes a TREC run.
-    Search(Box<Search>),
+    Search(Box<super::search::Search>),
     /// Take the BM25 score of one passage for one query apart.
     Explain(Explain),
     /// Mine negatives from the corpus; writes candidates.
@@ -111,6 +119,9 @@ pub(super) enum Command {
     Encode(super::encode::Encode),
     /// Make an untrained encoder with a vocabulary from a corpus.
     NewEncoder(NewEncoder),
+    /// Fetch a model from a Hugging Face hub into the cache; the only command that uses the network.
+    #[cfg(feature = "pull")]
+    Pull(super::pull::Pull),
 }
 
 /// The collection and its split.
@@ -148,16 +159,6 @@ pub(super) struct Run {
     pub out: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Retriever {
-    /// Shared words.
-    Bm25,
-    /// An encoder's vectors, every passage compared.
-    Dense,
-    /// An encoder's vectors, over a graph.
-    Hnsw,
-}
-
 /// What is put before texts, in place of what the encoder's folder says.
 #[derive(Debug, Args)]
 pub(super) struct PromptArguments {
@@ -167,6 +168,16 @@ pub(super) struct PromptArguments {
     /// Put before every passage. [default: the encoder's own, often none]
     #[arg(long, value_name = "TEXT")]
     pub document_prompt: Option<String>,
+    /// How token vectors become one: cls, mean, max, `mean_sqrt_len_tokens`, weightedmean or lasttoken. [default: what the
+    /// encoder's folder says, or what is known of its kind]
+    #[arg(long, value_name = "KIND", value_parser = pooling)]
+    pub pooling: Option<Pooling>,
+}
+
+fn pooling(text: &str) -> Result<Pooling, String> {
+    let known = Pooling::NAMES.iter().find(|(_, old, new)| text == *old || text == *new);
+    let names = || Pooling::NAMES.map(|(.., name)| name).join(", ");
+    known.map(|(pooling, ..)| *pooling).ok_or_else(|| format!("expected one of: {}", names()))
 }
 
 impl PromptArguments {
@@ -175,31 +186,18 @@ impl PromptArguments {
     }
 }
 
+/// A share from "1%" or "0.5%".
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    match number.filter(|number| (0.0..=100.0).contains(number)) {
+        Some(number) => Ok(number / 100.0),
+        None => Err("expected a percentage such as 1% or 0.5%".to_owned()),
+    }
+}
+
 /// A count that cannot be 0.
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "expected a whole number from 1".to_owned())
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Search {
-    #[command(flatten)]
-    pub data: Data,
-    /// How passages are found.
-    #[arg(long, value_enum)]
-    pub retriever: Retriever,
-    /// Encoder folder or name, for dense and hnsw.
-    #[arg(long, value_name = "DIR")]
-    pub encoder: Option<PathBuf>,
-    #[command(flatten)]
-    pub prompts: PromptArguments,
-    /// Passages per query.
-    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
-    pub k: usize,
-    #[command(flatten)]
-    pub bm25: Bm25Arguments,
-    /// The run to write.
-    #[arg(long, value_name = "FILE.trec")]
-    pub out: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

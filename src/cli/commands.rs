@@ -6,14 +6,11 @@ use super::progress::Terminal;
 use super::{Verdict, import, inspect};
 use crate::data::{Provenance, Store};
 use crate::encode::{FreshEncoder, device};
-use crate::experiment::recipe::DenseChoice;
-use crate::experiment::stages::{self, DenseSettings, OpenEncoder, Workplace};
+use crate::experiment::stages::{OpenEncoder, Workplace};
 use crate::experiment::{ExperimentError, Recipe, chain};
 use crate::model::ModelPlaces;
 use crate::report::table::table;
-use crate::retrieve::Searcher;
 use anyhow::{Context, Result, bail};
-use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +30,8 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
         precision: arguments.precision.into(),
         watch: &watch,
         skip_bad_lines: arguments.skip_bad_lines,
+        storage: arguments.vectors.into(),
+        max_truncated: arguments.max_truncated,
     };
     // Commands that only read, or write one named file, need no store.
     let uses_store = !matches!(
@@ -45,13 +44,15 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
             | Command::Prompt(_)
             | Command::NewEncoder(_)
     );
+    #[cfg(feature = "pull")]
+    let uses_store = uses_store && !matches!(arguments.command, Command::Pull(_));
     let _lock = uses_store.then(|| work.store.lock()).transpose()?;
     let mut verdict = Verdict::Passed;
     let result = match arguments.command {
         Command::Inspect(look) => inspect::run(&work, &look).map(|found| verdict = found),
         Command::Import(forms) => import::run(&work, &forms),
         Command::Run(run) => run_recipe(&work, run),
-        Command::Search(search) => search_queries(&work, &search),
+        Command::Search(search) => super::search::run(&work, &search),
         Command::Index(index) => bm25::index(&work, &index),
         Command::Explain(explain) => bm25::explain(&work, &explain),
         Command::Mine(mine) => super::mine::run(&work, &mine),
@@ -69,6 +70,8 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
         Command::Rerank(rerank) => super::rerank::rerank(&work, &rerank),
         Command::Encode(arguments) => super::encode::encode(&work, &arguments),
         Command::NewEncoder(new) => new_encoder(&work, &new),
+        #[cfg(feature = "pull")]
+        Command::Pull(pull) => super::pull::run(&watch, &pull),
     };
     crate::data::Watch::end(&watch);
     let stopped = |error: &anyhow::Error| {
@@ -79,10 +82,12 @@ pub(super) fn dispatch(arguments: Arguments) -> Result<Verdict> {
 }
 
 /// Bundled models stand beside the current folder; the cache is where the Hugging Face tools keep it.
-fn model_places() -> ModelPlaces {
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let home = variable("HF_HOME").or_else(|| Some(variable("HOME")?.join(".cache/huggingface")));
-    let hub_cache = variable("HF_HUB_CACHE").or_else(|| Some(home?.join("hub")));
+pub(super) fn model_places() -> ModelPlaces {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    let home = variable("HF_HOME").or_else(|| Some(caches?.join("huggingface")));
+    let named = variable("HF_HUB_CACHE").or_else(|| variable("HUGGINGFACE_HUB_CACHE"));
+    let hub_cache = named.or_else(|| Some(home?.join("hub")));
     ModelPlaces { bundled: Some(PathBuf::from("models")), hub_cache }
 }
 
@@ -95,7 +100,10 @@ pub(super) fn open_encoder(
     name: Option<&Path>,
     prompts: &PromptArguments,
 ) -> Result<Option<OpenEncoder>, ExperimentError> {
-    let open = |name| Ok(OpenEncoder::open(&find_encoder(name)?, work)?.prompted(&prompts.prompts()));
+    let open = |name| {
+        let encoder = OpenEncoder::open(&find_encoder(name)?, work)?;
+        Ok(encoder.pooled(prompts.pooling, work).prompted(&prompts.prompts()))
+    };
     name.map(open).transpose()
 }
 
@@ -127,59 +135,6 @@ fn run_recipe(work: &Workplace<'_>, arguments: arguments::Run) -> Result<()> {
         ["table.json", "report.html", "runs/", "encoders/"].map(|name| out.join(name).display().to_string()).join(", ")
     ));
     Ok(())
-}
-
-fn search_queries(work: &Workplace<'_>, arguments: &arguments::Search) -> Result<()> {
-    let collection = work.collection(&arguments.data.data)?;
-    let (queries, _) = stages::judged_queries(&collection, &arguments.data.split)?;
-    let mut provenance = Provenance::new(
-        "search",
-        json!({"retriever": format!("{:?}", arguments.retriever), "k": arguments.k, "split": arguments.data.split, "bm25": arguments.bm25.settings(), "precision": work.precision}),
-    )
-    .input("corpus", collection.corpus_digest()?)
-    .input("split", collection.split_digest(&arguments.data.split)?);
-    let run = if arguments.retriever == arguments::Retriever::Bm25 {
-        let index = stages::bm25(work, &collection, &arguments.bm25.settings())?;
-        index.search(&queries, arguments.k).map_err(ExperimentError::from)?
-    } else {
-        let encoder = open_encoder(work, arguments.encoder.as_deref(), &arguments.prompts)?
-            .context("a dense search needs an encoder\n  hint: give one with --encoder")?;
-        provenance.settings["prompts"] = encoder.prompts();
-        provenance = provenance.input("encoder", encoder.digest.clone());
-        let index = dense_choice(arguments.retriever)?;
-        let settings = dense_settings(index);
-        let (searcher, recall) = stages::dense(work, &encoder, &collection, (&queries, "queries"), &settings)?;
-        if let Some(recall) = recall {
-            work.watch.note(&format!("HNSW finds {recall:.4} of what exact search finds (recall@100)"));
-            provenance.counts = json!({"recall": recall});
-        }
-        searcher.search(&queries, arguments.k).map_err(ExperimentError::from)?
-    };
-    run.write_trec(&arguments.out, "nearmiss")?;
-    provenance.write_beside(&arguments.out)?;
-    work.watch.note(&format!("{}: {} queries", arguments.out.display(), run.len()));
-    Ok(())
-}
-
-#[cfg_attr(feature = "hnsw", expect(clippy::unnecessary_wraps, reason = "fails without the feature"))]
-fn dense_choice(retriever: arguments::Retriever) -> Result<DenseChoice> {
-    match retriever {
-        #[cfg(feature = "hnsw")]
-        arguments::Retriever::Hnsw => Ok(DenseChoice::Hnsw),
-        #[cfg(not(feature = "hnsw"))]
-        arguments::Retriever::Hnsw => bail!(
-            "this build has no HNSW\n  hint: build with the feature hnsw, which is on by default, or use --retriever dense"
-        ),
-        _ => Ok(DenseChoice::Exact),
-    }
-}
-
-pub(super) fn dense_settings(index: DenseChoice) -> DenseSettings {
-    DenseSettings {
-        index,
-        #[cfg(feature = "hnsw")]
-        hnsw: crate::retrieve::HnswSettings::default(),
-    }
 }
 
 fn new_encoder(work: &Workplace<'_>, arguments: &arguments::NewEncoder) -> Result<()> {

@@ -41,21 +41,19 @@ pub(super) struct Encode {
 pub(super) fn encode(work: &Workplace<'_>, arguments: &Encode) -> Result<()> {
     let collection = work.collection(&arguments.data)?;
     let encoder = open_encoder(work, Some(&arguments.encoder), &arguments.prompts)?.context("no encoder")?;
+    let queries: Vec<String> = collection.queries.iter().map(|query| query.text.clone()).collect();
     let (ids, texts): (Vec<String>, Texts<'_>) = match arguments.texts {
-        Side::Corpus => (
-            collection.corpus.ids().iter().map(ToString::to_string).collect(),
-            Texts { name: "corpus", role: Role::Document, texts: collection.corpus.contents()? },
-        ),
-        Side::Queries => (
-            collection.queries.iter().map(|query| query.id.to_string()).collect(),
-            Texts {
-                name: "queries",
-                role: Role::Query,
-                texts: collection.queries.iter().map(|query| query.text.clone()).collect(),
-            },
-        ),
+        Side::Corpus => {
+            let ids = collection.corpus.ids().iter().map(ToString::to_string).collect();
+            (ids, Texts::corpus(work, &collection))
+        }
+        Side::Queries => {
+            let ids = collection.queries.iter().map(|query| query.id.to_string()).collect();
+            (ids, Texts { storage: work.storage, ..Texts::listed("queries", Role::Query, &queries) })
+        }
     };
-    let vectors = stages::embed(work, &encoder, &texts)?;
+    let embedded = stages::embed(work, &encoder, &texts)?;
+    let vectors = embedded.vectors;
     let mut names = arguments.out.clone().into_os_string();
     names.push(".ids");
     let names = PathBuf::from(names);
@@ -63,11 +61,11 @@ pub(super) fn encode(work: &Workplace<'_>, arguments: &Encode) -> Result<()> {
         ids.iter().try_for_each(|id| writeln!(out, "{id}")).map_err(crate::data::Error::io("write", &names))
     })?;
     vectors.write(&arguments.out)?;
-    let settings = json!({"role": texts.role, "prompt": encoder.encoder.settings().prompt(texts.role), "device": work.device_name, "precision": work.precision});
-    Provenance::new("encode", settings)
-        .input("encoder", encoder.digest)
-        .input("texts", texts.digest())
-        .write_beside(&arguments.out)?;
+    let settings = json!({"role": texts.role, "prompt": encoder.encoder.settings().prompt(texts.role), "pooling": encoder.encoder.settings().pooling, "device": work.device_name, "precision": work.precision, "storage": work.storage});
+    let mut provenance =
+        Provenance::new("encode", settings).input("encoder", encoder.digest).input("texts", texts.digest.clone());
+    provenance.counts = json!(embedded.truncation);
+    provenance.write_beside(&arguments.out)?;
     work.watch.note(&format!(
         "{}: {} vectors of {} values",
         arguments.out.display(),

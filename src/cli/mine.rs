@@ -2,10 +2,10 @@
 
 use super::arguments::{Data, PromptArguments};
 use super::bm25::Bm25Arguments;
-use super::commands::{dense_settings, open_encoder};
+use super::commands::open_encoder;
+use super::dense::DenseArguments;
 use crate::data::{Candidate, Provenance, QueryId, Seed, atomic, jsonl};
 use crate::experiment::mining::{self, MineStage, Mined};
-use crate::experiment::recipe::DenseChoice;
 use crate::experiment::stages::Workplace;
 use crate::filter::{Bar, FilterSettings, Preset, Waterfall};
 use crate::negatives::compat::pooled;
@@ -34,9 +34,8 @@ pub(super) struct Mine {
     /// TREC run for the source `run`.
     #[arg(long, value_name = "FILE.trec")]
     pub run: Option<PathBuf>,
-    /// Compare every passage instead of walking a graph.
-    #[arg(long)]
-    pub exact: bool,
+    #[command(flatten)]
+    pub dense: DenseArguments,
     /// Negatives per query and source; beside sources with a number of their own, the most per query in all.
     /// [default: 3]
     #[arg(long)]
@@ -224,7 +223,7 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
     let encoder = open_encoder(work, arguments.encoder.as_deref(), &arguments.prompts)?;
     // Only a compatible selection looks at it, and takes queries of one text as one.
     let most_positives = pooled(&tasks).iter().map(|task| task.positives.len()).max().unwrap_or(0);
-    let index = if arguments.exact { DenseChoice::Exact } else { DenseChoice::default() };
+    let dense = arguments.dense.settings(None)?;
     let (mut all, mut ledgers): (Vec<Candidate>, Vec<PathBuf>) = (Vec::new(), Vec::new());
     let (mut reports, mut settings) = (serde_json::Map::new(), serde_json::Map::new());
     for Quota { source, count } in &arguments.source {
@@ -232,7 +231,7 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
             source: source.clone(),
             mine: arguments.settings(*count, u32::try_from(most_positives).unwrap_or(u32::MAX)),
             bm25: arguments.bm25.settings(),
-            dense: dense_settings(index),
+            dense,
             seed: arguments.seed,
             run: arguments.run.clone(),
         };
@@ -254,7 +253,7 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
         join(&ledgers, &ledger)?;
     }
     jsonl::write(&arguments.out, &all)?;
-    let mut provenance = Provenance::new("mine", json!({"sources": settings, "total": arguments.num_negatives.filter(|_| has_quota), "seed": arguments.seed, "split": arguments.data.split, "bm25": arguments.bm25.settings(), "exact": arguments.exact, "precision": work.precision}))
+    let mut provenance = Provenance::new("mine", json!({"sources": settings, "total": arguments.num_negatives.filter(|_| has_quota), "seed": arguments.seed, "split": arguments.data.split, "bm25": arguments.bm25.settings(), "dense": dense, "storage": work.storage, "precision": work.precision}))
         .input("corpus", collection.corpus_digest()?)
         .input("split", collection.split_digest(&arguments.data.split)?);
     if let Some(encoder) = encoder {
@@ -272,8 +271,7 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
 
 fn told(source: &str, mined: &Mined) -> String {
     let (report, recall) = (&mined.counts.report, mined.counts.recall);
-    let recall =
-        recall.map_or(String::new(), |r| format!("; HNSW finds {r:.4} of what exact search finds (recall@100)"));
+    let recall = recall.map_or(String::new(), |gauge| format!("; {gauge}"));
     format!(
         "{source}: {} candidates for {} queries, {} got fewer than asked{recall}\n{}",
         report.proposed,

@@ -4,6 +4,7 @@
 mod arguments;
 mod bm25;
 mod commands;
+mod dense;
 mod encode;
 mod eval;
 mod export;
@@ -15,9 +16,12 @@ mod mine;
 mod mix;
 mod progress;
 mod prompt;
+#[cfg(feature = "pull")]
+mod pull;
 mod queries;
 mod rerank;
 mod score;
+mod search;
 mod train;
 mod tune;
 mod why;

@@ -3,11 +3,11 @@
 
 use super::arguments::{PromptArguments, at_least_one};
 use super::bm25::Bm25Arguments;
-use super::commands::{dense_settings, open_encoder};
+use super::commands::open_encoder;
 use super::generate::{WritingArguments, tell};
 use super::tune::EngineArguments;
 use crate::data::{Candidate, Collection, Digest, DocId, Document, Error, Provenance, Query, QueryId, atomic, jsonl};
-use crate::experiment::recipe::DenseChoice;
+use crate::experiment::indexes::DenseSettings;
 use crate::experiment::stages::{self, Workplace};
 use crate::experiment::{ExperimentError, generate};
 use crate::negatives::Task;
@@ -144,8 +144,8 @@ fn round_trip(
             let mut queries: Vec<Query> = sorted.kept.iter().map(|written| written.query.clone()).collect();
             queries.sort_by(|a, b| a.id.cmp(&b.id));
             queries.dedup_by(|a, b| a.id == b.id);
-            let settings = dense_settings(DenseChoice::Exact);
-            let (searcher, _) = stages::dense(work, &encoder, collection, (&queries, "written queries"), &settings)?;
+            let how = (&DenseSettings::exact(), arguments.round_trip);
+            let (searcher, _) = stages::dense(work, &encoder, collection, (&queries, "written queries"), how)?;
             let searcher: &dyn Searcher = &searcher;
             sorted.round_trip(searcher, arguments.round_trip)
         }

@@ -8,6 +8,7 @@ use crate::encode::cross_encoder::Scale;
 use crate::encode::{Computing, CrossEncoder};
 use crate::experiment::ExperimentError;
 use crate::experiment::stages::{self, Workplace};
+use crate::text::tokenizer::Truncation;
 use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
@@ -50,7 +51,7 @@ pub(super) fn rerank(work: &Workplace<'_>, arguments: &Rerank) -> Result<()> {
     let pairs = queries.iter().map(|query| from.get(query.id.as_str()).len().min(arguments.k)).sum::<usize>();
     work.watch.begin("rerank", pairs as u64, "pairs");
     let mut run = Run::default();
-    let mut truncated = 0;
+    let mut truncation = Truncation::default();
     for query in &queries {
         let hits = from.get(query.id.as_str());
         let hits = &hits[..hits.len().min(arguments.k)];
@@ -58,13 +59,14 @@ pub(super) fn rerank(work: &Workplace<'_>, arguments: &Rerank) -> Result<()> {
         let passages = documents.map(|document| Ok(document?.content())).collect::<Result<Vec<_>>>()?;
         let texts: Vec<(&str, &str)> = passages.iter().map(|passage| (query.text.as_str(), passage.as_str())).collect();
         let scored = encoder.score(&texts, scale, work.watch).map_err(ExperimentError::from)?;
-        truncated += scored.truncated;
+        truncation = truncation.and(scored.truncation);
         let ranked = hits.iter().zip(&scored.scores).map(|(hit, row)| Hit { doc: hit.doc.clone(), score: row[label] });
         if !hits.is_empty() {
             run.insert(query.id.clone(), ranked.collect());
         }
     }
     work.watch.end();
+    work.check_truncation("pairs", truncation)?;
     run.write_trec(&arguments.out, "nearmiss")?;
     let mut provenance = Provenance::new(
         "rerank",
@@ -74,13 +76,9 @@ pub(super) fn rerank(work: &Workplace<'_>, arguments: &Rerank) -> Result<()> {
     .input("split", collection.split_digest(&arguments.data.split)?)
     .input("run", Digest::of_file(&arguments.run)?)
     .input("cross_encoder", CrossEncoder::digest(&folder).map_err(ExperimentError::from)?);
-    provenance.counts = json!({"queries": run.len(), "pairs": pairs, "truncated": truncated});
+    provenance.counts = json!({"queries": run.len(), "pairs": pairs, "truncation": truncation});
     provenance.write_beside(&arguments.out)?;
-    work.watch.note(&format!(
-        "{}: {} queries, {pairs} pairs, {truncated} of them cut",
-        arguments.out.display(),
-        run.len()
-    ));
+    work.watch.note(&format!("{}: {} queries, {pairs} pairs", arguments.out.display(), run.len()));
     Ok(())
 }
 

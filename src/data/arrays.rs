@@ -7,9 +7,10 @@
 use super::{Error, Fault, Result, atomic, error::excerpt};
 use bytemuck::Pod;
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo, TensorView};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
@@ -57,7 +58,7 @@ pub trait Number: Pod {
 macro_rules! number {
     ($($type:ty = $dtype:ident),*) => { $(impl Number for $type { const DTYPE: Dtype = Dtype::$dtype; })* };
 }
-number!(u8 = U8, i8 = I8, u16 = U16, u32 = U32, u64 = U64, f32 = F32);
+number!(u8 = U8, i8 = I8, u16 = U16, u32 = U32, u64 = U64, f32 = F32, half::f16 = F16);
 
 /// Numbers in memory or in a mapped file; reads as a slice, costs nothing to clone when mapped.
 #[derive(Debug, Clone)]
@@ -128,10 +129,7 @@ impl<'a> Arrays<'a> {
             (name.clone(), TensorView::new(*dtype, vec![length], bytes).expect("length and bytes agree"))
         });
         let views: Vec<_> = views.collect();
-        let mut sorted: BTreeMap<&str, &str> = facts.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        sorted.insert("form", form);
-        // One entry: safetensors writes several in the order of a hash map, another one in each process.
-        let metadata = HashMap::from([(FACTS.to_owned(), serde_json::json!(sorted).to_string())]);
+        let metadata = metadata(form, facts);
         // The library writes files that only their owner reads; a file made the plain way tells who should.
         let made = File::create(path).and_then(|file| file.metadata());
         let readers = made.map_err(Error::io("create", path))?.permissions();
@@ -141,6 +139,52 @@ impl<'a> Arrays<'a> {
         })?;
         std::fs::set_permissions(path, readers).map_err(Error::io("write", path))
     }
+}
+
+/// Form and facts as one entry: safetensors writes several in the order of a hash map, another one in each process.
+fn metadata(form: &str, facts: &[(&str, String)]) -> HashMap<String, String> {
+    let mut sorted: BTreeMap<&str, &str> = facts.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    sorted.insert("form", form);
+    HashMap::from([(FACTS.to_owned(), serde_json::json!(sorted).to_string())])
+}
+
+/// An array whose numbers come later: name, type and shape.
+pub type Planned<'p> = (&'p str, Dtype, Vec<usize>);
+
+/// Writes a file as [`Arrays::write`] does, whose arrays need not be in memory: `fill` gives their bytes, one array
+/// after the other in the order of `planned`.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Input`] when `fill` gives another number of bytes; what `fill` returns.
+pub fn write_in_turn(
+    path: &Path,
+    (form, facts): (&str, &[(&str, String)]),
+    planned: &[Planned<'_>],
+    fill: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
+    let mut end = 0;
+    let infos = planned.iter().map(|(name, dtype, shape)| {
+        let begin = end;
+        end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        ((*name).to_owned(), TensorInfo { dtype: *dtype, shape: shape.clone(), data_offsets: (begin, end) })
+    });
+    let infos: Vec<_> = infos.collect();
+    let failed = |error: String| Error::io("write", path)(std::io::Error::other(error));
+    let head = Metadata::new(Some(metadata(form, facts)), infos).map_err(|error| failed(error.to_string()))?;
+    let mut head = serde_json::to_vec(&head).map_err(|error| failed(error.to_string()))?;
+    // Numbers begin where any of them may: that the file can be mapped.
+    head.resize(head.len().next_multiple_of(8), b' ');
+    atomic::write_with(path, |partial| {
+        let file = File::create(partial).map_err(Error::io("create", partial))?;
+        let mut out = BufWriter::new(file);
+        let written = out.write_all(&(head.len() as u64).to_le_bytes()).and_then(|()| out.write_all(&head));
+        written.map_err(Error::io("write", partial))?;
+        fill(&mut out)?;
+        out.flush().map_err(Error::io("write", partial))?;
+        let bytes = out.get_ref().metadata().map_err(Error::io("read", partial))?.len();
+        let due = (8 + head.len() + end) as u64;
+        if bytes == due { Ok(()) } else { Err(Fault::new(path, format!("{due} bytes"), bytes.to_string()).into()) }
+    })
 }
 
 /// A file of arrays, open.
@@ -242,6 +286,20 @@ mod tests {
         assert_eq!(file.array::<f32>("real")?.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), [0x3dcc_cccd, 1 << 31]);
         assert!(file.array::<u32>("none")?.is_empty());
         assert_eq!(file.fact("answer")?, "42");
+        let again = folder.path().join("b.safetensors");
+        let planned = [("long", Dtype::U64, vec![1, 2]), ("bytes", Dtype::U8, vec![3])];
+        let fill = |bytes: &'static [u8]| {
+            move |out: &mut dyn Write| out.write_all(bytes).map_err(Error::io("write", Path::new("b")))
+        };
+        write_in_turn(
+            &again,
+            ("test", &[]),
+            &planned,
+            fill(&[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 7, 8, 9]),
+        )?;
+        let second = ArrayFile::open(&again, "test")?;
+        assert_eq!((&*second.array::<u64>("long")?, &*second.array::<u8>("bytes")?), (&[1, 2][..], &[7, 8, 9][..]));
+        assert!(write_in_turn(&again, ("test", &[]), &planned, fill(&[1])).is_err());
         assert!(file.array::<u32>("real").is_err() && file.array::<f32>("other").is_err() && file.fact("x").is_err());
         Ok(())
     }

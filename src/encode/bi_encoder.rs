@@ -6,13 +6,13 @@ use super::kernels::Precision;
 use super::learn::Learner;
 use super::packing::{PackedBatch, group_by_length};
 use super::parameters::{Parameters, WeightFile};
-use super::pooling::{pool, unit};
+use super::pooling::{Pooling, pool, unit};
 use super::settings::{EncoderSettings, Length, Prompts, Role, module_files};
 use super::trunk::{Architecture, Computing, Kernels, Mode, Trunk, absent};
 use super::{EncodeError, Result, Vectors, folder, workers};
 use crate::data::{self, Digest, Watch};
 use crate::text::Tokenizer;
-use crate::text::tokenizer::Tokenized;
+use crate::text::tokenizer::{Tokenized, Truncation};
 use candle_core::{Device, Tensor};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,8 +46,8 @@ enum Inference {
 pub struct Encoded {
     /// One row a text, in the order given.
     pub vectors: Vectors,
-    /// Texts cut to the maximal length.
-    pub truncated: usize,
+    /// What was cut off.
+    pub truncation: Truncation,
 }
 
 impl BiEncoder {
@@ -122,7 +122,15 @@ impl BiEncoder {
         self
     }
 
-    /// Digest of everything that decides a text's vector: weights, vocabulary and settings.
+    /// The same encoder with a pooling given by hand.
+    #[must_use]
+    pub fn pooled(mut self, pooling: Pooling) -> Self {
+        self.settings.pooling = pooling;
+        self.settings.assumed = None;
+        self
+    }
+
+    /// Digest of everything that decides a text's vector: weights, vocabulary and settings, assumed ones too.
     ///
     /// # Errors
     /// [`EncodeError::Data`].
@@ -139,7 +147,12 @@ impl BiEncoder {
         ];
         let modules = module_files(folder);
         names.extend(modules.iter().map(String::as_str).filter(|&name| name != "1_Pooling/config.json"));
-        Ok(Digest::of_files(folder, &names)?)
+        let files = Digest::of_files(folder, &names)?;
+        if folder.join("modules.json").is_file() {
+            return Ok(files);
+        }
+        let assumed = EncoderSettings::read(folder, usize::MAX)?.assumed;
+        Ok(Digest::of_json(&serde_json::json!({"files": files, "assumed": assumed})))
     }
 
     /// Its settings.
@@ -294,7 +307,7 @@ impl BiEncoder {
         if values.iter().any(|value| !value.is_finite()) {
             return Err(EncodeError::NotFinite);
         }
-        Ok(Encoded { vectors: Vectors::new(width, values), truncated: tokenized.truncated })
+        Ok(Encoded { vectors: Vectors::new(width, values), truncation: tokenized.truncation })
     }
 
     /// Writes the encoder as a sentence-transformers folder (old layout) into the existing folder `into`.

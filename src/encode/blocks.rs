@@ -1,111 +1,168 @@
 //! Embedding in blocks that are kept as they are finished. Three stages run side by side, one block apart: a block is
 //! tokenized while the one before it is computed and the one before that is written, so that no core waits for a disk
-//! or for the last groups of a block. At most a block waits between two stages, however many texts there are.
+//! or for the last groups of a block. At most a block waits between two stages, and texts and vectors are in memory only
+//! while their block is: what is needed is the same for a thousand texts and a million.
 
 use super::bi_encoder::{BiEncoder, Encoded};
 use super::settings::Role;
-use super::{Result, Vectors};
-use crate::data::{self, Watch, atomic};
-use crate::text::tokenizer::Tokenized;
+use super::vectors::{Storage, Vectors, write_below};
+use super::{EncodeError, Result};
+use crate::data::{self, Corpus, Watch};
+use crate::text::tokenizer::{Tokenized, Truncation};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
-/// The files of one block.
-struct Place {
-    vectors: PathBuf,
-    truncated: PathBuf,
+/// Texts by number, in memory or read as they are asked for.
+pub trait TextSource: Sync {
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// Those of `rows`.
+    ///
+    /// # Errors
+    /// [`data::Error`] when they cannot be read.
+    fn texts(&self, rows: Range<usize>) -> data::Result<Vec<String>>;
+
+    /// They are not needed again soon.
+    fn release(&self, _rows: Range<usize>) {}
 }
 
-impl Place {
-    fn new(folder: &Path, number: usize) -> Self {
-        Self {
-            vectors: folder.join(format!("{number:06}.vectors")),
-            truncated: folder.join(format!("{number:06}.truncated")),
-        }
+impl TextSource for Vec<String> {
+    fn count(&self) -> usize {
+        self.len()
     }
 
-    /// What an earlier run left here; nothing when it is not whole.
-    fn read(&self) -> Result<Option<Encoded>> {
-        let count = std::fs::read_to_string(&self.truncated).ok().and_then(|text| text.parse().ok());
-        match count.filter(|_| self.vectors.is_file()) {
-            Some(truncated) => Ok(Some(Encoded { vectors: Vectors::read(&self.vectors)?, truncated })),
-            None => Ok(None),
-        }
-    }
-
-    /// The count goes first: vectors without it are made anew.
-    fn write(&self, encoded: &Encoded) -> Result<()> {
-        let text = encoded.truncated.to_string();
-        atomic::write_file(&self.truncated, |out| {
-            out.write_all(text.as_bytes()).map_err(data::Error::io("write", &self.truncated))
-        })?;
-        Ok(encoded.vectors.write(&self.vectors)?)
+    fn texts(&self, rows: Range<usize>) -> data::Result<Vec<String>> {
+        Ok(self[rows].to_vec())
     }
 }
+
+/// Passages as they are embedded: title, a space, text.
+impl TextSource for Corpus {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn texts(&self, rows: Range<usize>) -> data::Result<Vec<String>> {
+        self.contents_of(rows)
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        Corpus::release(self, rows);
+    }
+}
+
+/// Where and how vectors are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Keeping<'k> {
+    /// The file of all of them.
+    pub file: &'k Path,
+    /// How their numbers are stored.
+    pub storage: Storage,
+    /// The folder of finished blocks; the caller names it by content, and removes it at the end.
+    pub blocks: &'k Path,
+    /// Texts in a block.
+    pub block: usize,
+}
+
+impl Keeping<'_> {
+    fn place(&self, number: usize) -> PathBuf {
+        self.blocks.join(format!("{number:06}.vectors"))
+    }
+
+    /// The block that an earlier run left; nothing when it is not whole.
+    fn read(&self, number: usize) -> Option<(Vectors, Truncation)> {
+        let (vectors, file) = Vectors::read_with(&self.place(number)).ok()?;
+        let truncation = serde_json::from_str(file.fact(TRUNCATION).ok()?).ok()?;
+        (vectors.storage() == self.storage).then_some((vectors, truncation))
+    }
+
+    fn write(&self, number: usize, encoded: &Encoded) -> Result<()> {
+        let stored = encoded.vectors.stored_as(self.storage);
+        if stored.norms().iter().any(|norm| !norm.is_finite()) {
+            return Err(EncodeError::NotStorable(self.storage));
+        }
+        Ok(stored
+            .write_with(&self.place(number), &[(TRUNCATION, serde_json::json!(encoded.truncation).to_string())])?)
+    }
+}
+
+/// The fact of a block's file that says what was cut off.
+const TRUNCATION: &str = "truncation";
 
 /// A block on its way.
 enum Block {
-    /// From an earlier run.
-    Kept(Encoded),
+    /// From an earlier run: how many texts, and what was cut.
+    Kept(usize, Truncation),
     /// To be computed.
     Tokens(Tokenized),
 }
 
 impl BiEncoder {
-    /// As [`BiEncoder::encode`], in blocks of `block` texts that are kept in `folder` as they are finished, so that
-    /// an interrupted run goes on at the last whole block. The caller names `folder` by content and removes it at the end.
+    /// Writes the vectors of `texts` to a file; they are those of [`BiEncoder::encode`], as the file stores them. An
+    /// interrupted run goes on at the last whole block. Gives what was cut off.
     ///
     /// # Errors
-    /// As [`BiEncoder::encode`].
-    pub fn encode_in_blocks(
+    /// As [`BiEncoder::encode`]; [`EncodeError::NotStorable`]; [`data::Error`] when a file cannot be written.
+    pub fn encode_to_file(
         &self,
-        texts: &[&str],
+        texts: &dyn TextSource,
         role: Role,
-        (folder, block): (&Path, usize),
+        keeping: &Keeping<'_>,
         watch: &dyn Watch,
-    ) -> Result<Encoded> {
-        let (to_compute, tokenized) = sync_channel::<Result<(Place, Block)>>(1);
-        let (to_write, computed) = sync_channel::<(Place, Encoded)>(1);
-        std::thread::scope(|scope| {
+    ) -> Result<Truncation> {
+        let size = keeping.block.max(1);
+        let blocks = texts.count().div_ceil(size);
+        let rows = |number: usize| number * size..((number + 1) * size).min(texts.count());
+        let (to_compute, tokenized) = sync_channel::<Result<(usize, Block)>>(1);
+        let (to_write, computed) = sync_channel::<(usize, Encoded)>(1);
+        let truncation = std::thread::scope(|scope| {
             scope.spawn(move || {
-                for (number, part) in texts.chunks(block.max(1)).enumerate() {
-                    let place = Place::new(folder, number);
-                    let made = place.read().and_then(|kept| match kept {
-                        Some(kept) => Ok((place, Block::Kept(kept))),
-                        None => Ok((place, Block::Tokens(self.tokenize(part, role)?))),
-                    });
+                for number in 0..blocks {
+                    let rows = rows(number);
+                    let kept = keeping.read(number).filter(|(vectors, _)| vectors.len() == rows.len());
+                    let made = match kept {
+                        Some((_, truncation)) => Ok(Block::Kept(rows.len(), truncation)),
+                        None => texts.texts(rows.clone()).map_err(EncodeError::from).and_then(|part| {
+                            let part: Vec<&str> = part.iter().map(String::as_str).collect();
+                            Ok(Block::Tokens(self.tokenize(&part, role)?))
+                        }),
+                    };
+                    texts.release(rows);
                     // A closed channel: the computation has ended with an error or a stop.
-                    if to_compute.send(made).is_err() {
+                    if to_compute.send(made.map(|block| (number, block))).is_err() {
                         return;
                     }
                 }
             });
-            let writer = scope.spawn(move || computed.iter().try_for_each(|(place, encoded)| place.write(&encoded)));
-            let mut values = Vec::with_capacity(texts.len() * self.width());
-            let mut truncated = 0;
+            let writer =
+                scope.spawn(move || computed.iter().try_for_each(|(number, encoded)| keeping.write(number, &encoded)));
+            let mut all = Truncation::default();
             for made in tokenized {
-                let encoded = match made? {
-                    (_, Block::Kept(kept)) => {
-                        watch.advance(kept.vectors.len() as u64);
-                        kept
+                all = all.and(match made? {
+                    (_, Block::Kept(count, truncation)) => {
+                        watch.advance(count as u64);
+                        truncation
                     }
-                    (place, Block::Tokens(tokens)) => {
+                    (number, Block::Tokens(tokens)) => {
                         let encoded = self.encode_tokenized(&tokens, watch)?;
-                        if to_write.send((place, encoded.clone())).is_err() {
+                        let truncation = encoded.truncation;
+                        if to_write.send((number, encoded)).is_err() {
                             break;
                         }
-                        encoded
+                        truncation
                     }
-                };
-                values.extend_from_slice(encoded.vectors.values());
-                truncated += encoded.truncated;
+                });
             }
             drop(to_write);
             match writer.join() {
-                Ok(written) => written?,
+                Ok(written) => written.map(|()| all),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
-            Ok(Encoded { vectors: Vectors::new(self.width(), values), truncated })
-        })
+        })?;
+        let shape = (self.width(), keeping.storage, texts.count());
+        write_below(keeping.file, shape, &[], (blocks, &|number| Vectors::read(&keeping.place(number))))?;
+        Ok(truncation)
     }
 }

@@ -14,7 +14,7 @@ use super::trunk::{Architecture, Computing, Kernels, Trunk, absent};
 use super::{EncodeError, Result, folder, workers};
 use crate::data::{self, Digest, Fault, Seed, Watch};
 use crate::text::Tokenizer;
-use crate::text::tokenizer::TokenizedPairs;
+use crate::text::tokenizer::{TokenizedPairs, Truncation};
 use candle_core::{Device, Shape, Tensor};
 use serde::Serialize;
 use serde_json::Value;
@@ -66,8 +66,8 @@ enum Forward {
 pub struct Scored {
     /// A list a pair, in the order given; in it a number a label.
     pub scores: Vec<Vec<f32>>,
-    /// Pairs cut to the maximal length.
-    pub truncated: usize,
+    /// What was cut off, of pairs.
+    pub truncation: Truncation,
 }
 
 impl CrossEncoder {
@@ -232,7 +232,7 @@ impl CrossEncoder {
         if scores.iter().flatten().any(|value| !value.is_finite()) {
             return Err(EncodeError::NotFinite);
         }
-        Ok(Scored { scores, truncated: tokens.truncated })
+        Ok(Scored { scores, truncation: tokens.truncation })
     }
 
     /// The trunk's vectors of the pairs' first tokens, `(B, D)`.

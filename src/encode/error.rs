@@ -51,6 +51,9 @@ pub enum EncodeError {
     /// bf16 was asked for an architecture that the CPU's own kernels do not compute.
     #[error("bf16 is not computed for {0}\n  hint: take --precision f32")]
     ArchitecturePrecision(&'static str),
+    /// Vectors hold values that a storage has no number for.
+    #[error("vectors of this encoder hold values beyond what {0:?} can\n  hint: take --vectors f32")]
+    NotStorable(super::vectors::Storage),
     /// Vectors came out that are no numbers.
     #[error("the encoder gave a vector that is not finite\n  hint: its weights are damaged, or training went astray")]
     NotFinite,

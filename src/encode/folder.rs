@@ -152,6 +152,7 @@ impl FreshEncoder {
                 max_length: self.max_length,
                 query_prompt: String::new(),
                 document_prompt: String::new(),
+                assumed: None,
             };
             write_json(&folder.join("config.json"), &bert_config(&config)?)?;
             let card = "# An untrained encoder\n\nMade by nearmiss from random weights; train it before use.\n";

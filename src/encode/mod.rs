@@ -3,7 +3,7 @@
 pub mod bert;
 pub mod bert_config;
 pub mod bi_encoder;
-mod blocks;
+pub mod blocks;
 pub mod cross_encoder;
 pub mod dense;
 pub mod device;
@@ -24,6 +24,7 @@ pub mod vectors;
 pub mod workers;
 
 pub use bi_encoder::{BiEncoder, Encoded};
+pub use blocks::TextSource;
 pub use cross_encoder::CrossEncoder;
 pub use error::EncodeError;
 pub use folder::FreshEncoder;
@@ -32,7 +33,7 @@ pub use learn::{Dropping, Gradients, Learner, Recording, Sequence};
 pub use packing::PackedBatch;
 pub use settings::{Prompts, Role};
 pub use trunk::{Computing, Kernels, Mode};
-pub use vectors::Vectors;
+pub use vectors::{Storage, Vectors};
 
 /// Result of the encode layer.
 pub type Result<T, E = EncodeError> = std::result::Result<T, E>;

@@ -33,6 +33,7 @@ impl WeightFile {
                 fault.hint("the file is cut off or damaged: copy it again and compare its size or sha256"),
             )
         };
+        crate::model::safetensors::check_file(path)?;
         let mut tensors = HashMap::new();
         for (name, tensor) in candle_core::safetensors::load(path, device).map_err(unreadable)? {
             let tensor = if tensor.dtype().is_float() { tensor.to_dtype(DType::F32)? } else { tensor };

@@ -43,6 +43,9 @@ pub struct EncoderSettings {
     pub query_prompt: String,
     /// Put before every document.
     pub document_prompt: String,
+    /// What the folder does not say and was assumed, for people; nothing of a sentence-transformers folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assumed: Option<String>,
 }
 
 impl EncoderSettings {
@@ -64,12 +67,11 @@ impl EncoderSettings {
     /// [`Error::Input`] when a file is no JSON, when pooling is missing or not supported, or when a module is unknown.
     pub fn read(folder: &Path, positions: usize) -> Result<Self> {
         let modules = folder.join("modules.json");
-        let Modules { pooling, dense, length } = if modules.is_file() {
-            read_modules(folder, &modules)?
+        let (Modules { pooling, dense, length }, assumed) = if modules.is_file() {
+            (read_modules(folder, &modules)?, None)
         } else {
-            return Err(Fault::new(&modules, "the modules of a sentence-transformers folder", "no such file")
-                .hint("a plain BERT folder does not say how to pool: save it once with sentence-transformers, or add modules.json and 1_Pooling/config.json")
-                .into());
+            let (modules, assumed) = plain(folder)?;
+            (modules, Some(assumed))
         };
         let own = read_object(&folder.join("sentence_bert_config.json"))?;
         let tokenizer = read_object(&folder.join("tokenizer_config.json"))?;
@@ -92,6 +94,7 @@ impl EncoderSettings {
             max_length: stated.unwrap_or(positions).min(positions),
             query_prompt: prompt(&["query"]),
             document_prompt: prompt(&["document", "passage", "corpus"]),
+            assumed,
         })
     }
 
@@ -172,6 +175,47 @@ fn read_modules(folder: &Path, path: &Path) -> Result<Modules> {
     }
     let pooling = pooling.ok_or_else(|| Fault::new(path, "a Pooling module", "none").key("type"))?;
     Ok(Modules { pooling, dense, length })
+}
+
+/// Families of encoders that are published as plain Hugging Face folders too: a part of their names, how they pool, and
+/// the length of their vectors, as their model cards have it.
+const KNOWN: [(&str, Pooling, Length); 9] = [
+    ("bge-", Pooling::Cls, Length::Unit),
+    ("e5-", Pooling::Mean, Length::Unit),
+    ("gte-", Pooling::Mean, Length::Unit),
+    ("minilm", Pooling::Mean, Length::Unit),
+    ("contriever", Pooling::Mean, Length::Free),
+    ("simcse", Pooling::Cls, Length::Unit),
+    ("coco-dr", Pooling::Cls, Length::Free),
+    ("condenser", Pooling::Cls, Length::Free),
+    ("simlm", Pooling::Cls, Length::Unit),
+];
+
+/// How a folder without modules.json pools, by what is known of its name; and a sentence that says so.
+fn plain(folder: &Path) -> Result<(Modules, String)> {
+    let pooling = folder.join("1_Pooling/config.json");
+    if pooling.is_file() {
+        let pooling = read_pooling(&pooling)?;
+        let assumed = "no modules.json: pooling as 1_Pooling says, vectors of length 1".to_owned();
+        return Ok((Modules { pooling, dense: Vec::new(), length: Length::Unit }, assumed));
+    }
+    let config = read_object(&folder.join("config.json"))?;
+    let own = config.get("_name_or_path").and_then(Value::as_str).unwrap_or_default();
+    // The folder's own name, or that of a model in the cache: models--org--name/snapshots/commit.
+    let name = |path: Option<&Path>| {
+        path.and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default().to_owned()
+    };
+    let cached = folder.parent().filter(|parent| name(Some(parent)) == "snapshots").and_then(Path::parent);
+    let names = [name(Some(folder)), name(cached), own.to_owned()].map(|name| name.to_lowercase());
+    let known = KNOWN.iter().find(|(part, ..)| names.iter().any(|name| name.contains(part)));
+    let (pooling, length, reason) = match known {
+        Some((part, pooling, length)) => (*pooling, *length, format!("as \"{part}\" in its name has it")),
+        None => (Pooling::Mean, Length::Unit, "as most encoders have it".to_owned()),
+    };
+    let size = if length == Length::Unit { "brought to length 1" } else { "as long as they come" };
+    let kind = Pooling::NAMES.iter().find(|(kind, ..)| *kind == pooling).map_or("", |(.., name)| name);
+    let assumed = format!("no modules.json: {kind} pooling, vectors {size}, {reason}; --pooling takes another");
+    Ok((Modules { pooling, dense: Vec::new(), length }, assumed))
 }
 
 fn read_pooling(path: &Path) -> Result<Pooling> {

@@ -145,7 +145,7 @@ fn propose(
             line += &format!("; {} queries got fewer than asked", report.short.len());
         }
         if let Some(recall) = mined.counts.recall {
-            line += &format!("; HNSW finds {recall:.4} of what exact search finds (recall@100)");
+            line += &format!("; {recall}");
         }
         tell(work, remarks, line);
         all.extend(mined.candidates);

@@ -1,14 +1,14 @@
 //! The stage that mines: what a source needs is made or found, its candidates and its ledger stream to disk.
 
-use super::recipe::DenseChoice;
-use super::stages::{DenseSettings, OpenEncoder, Texts, Workplace, bm25, counts_of, embed, embed_corpus, to_json};
+use super::indexes::{DenseSettings, Space, index};
+use super::stages::{OpenEncoder, Texts, Workplace, bm25, counts_of, embed, embed_corpus, to_json};
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
 use crate::data::{Candidate, Collection, Digest, Error, Provenance, Run, Seed, atomic, jsonl};
 use crate::encode::{Role, Vectors};
 use crate::filter::Filters;
 use crate::negatives::{self, Compat, Entry, Fate, Inputs, MiningSettings, Needs, Report, Sampling, Sink, Task};
-use crate::retrieve::{Bm25, Bm25Settings, DenseIndex, DenseRanker, Exact, Ranker, passage_as_query};
+use crate::retrieve::{Bm25, Bm25Settings, DenseRanker, Gauge, Ranker, passage_as_query};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -48,8 +48,8 @@ pub struct Mined {
 pub struct MineCounts {
     /// Drops and shortages.
     pub report: Report,
-    /// Recall at 100 of the index used, against exact search; nothing for exact and other sources.
-    pub recall: Option<f64>,
+    /// Recall of the index used, against exact search; nothing for exact and other sources.
+    pub recall: Option<Gauge>,
 }
 
 /// Mines candidates for `tasks` from one source.
@@ -92,7 +92,7 @@ pub fn mine(
     };
     let stored = work.store.get_or_make(stage, |folder, provenance| {
         let words = row.needs(Needs::Words).then(|| bm25(work, collection, &how.bm25)).transpose()?;
-        let vectors = encoder.map(|encoder| vectors(work, encoder, collection, (tasks, row), how.dense)).transpose()?;
+        let vectors = encoder.map(|encoder| vectors(work, encoder, collection, (tasks, row), how)).transpose()?;
         let (vectors, recall) = vectors.map_or((None, None), |(ranker, recall)| (Some(ranker), recall));
         let filters = Filters::new(&how.mine.filters());
         let mut source = row.make(Inputs {
@@ -133,6 +133,7 @@ fn key_settings(work: &Workplace<'_>, row: &negatives::Source, how: &MineStage) 
     if row.needs(Needs::Vectors) || row.needs(Needs::Neighbours) {
         own.insert("dense".to_owned(), json!(how.dense));
         own.insert("precision".to_owned(), json!(work.precision));
+        own.insert("storage".to_owned(), json!(work.storage));
     }
     if row.needs(Needs::Words) {
         own.insert("bm25".to_owned(), json!(how.bm25));
@@ -145,48 +146,36 @@ fn key_settings(work: &Workplace<'_>, row: &negatives::Source, how: &MineStage) 
 }
 
 /// The encoder's ranking for the tasks' queries and, for a source that asks for it, with their positives as queries;
-/// for HNSW also its recall at 100 against exact search over at most 200 of the queries.
+/// for HNSW also its recall against exact search over some of them.
 fn vectors(
     work: &Workplace<'_>,
     encoder: &OpenEncoder,
     collection: &Collection,
     (tasks, row): (&[Task], &negatives::Source),
-    settings: DenseSettings,
-) -> Result<(DenseRanker, Option<f64>)> {
+    how: &MineStage,
+) -> Result<(DenseRanker, Option<Gauge>)> {
     let passages = embed_corpus(work, encoder, collection)?;
-    let texts = tasks.iter().map(|task| task.query.text.clone()).collect();
-    let asked = embed(work, encoder, &Texts { name: "training queries", role: Role::Query, texts })?;
+    let texts: Vec<String> = tasks.iter().map(|task| task.query.text.clone()).collect();
+    let asked = embed(work, encoder, &Texts::listed("training queries", Role::Query, &texts))?;
     let mut ids: Vec<_> = tasks.iter().map(|task| task.query.id.clone()).collect();
-    let mut queries = asked;
+    let mut queries = asked.vectors;
     if row.needs(Needs::Neighbours) {
         let positives: BTreeMap<_, _> = tasks
             .iter()
             .flat_map(|task| &task.positives)
             .filter_map(|document| Some((passage_as_query(&document.id), collection.corpus.row(document.id.as_str())?)))
             .collect();
-        let mut values = queries.values().to_vec();
+        let mut values = queries.widened(0..queries.len()).into_owned();
         for &row in positives.values() {
-            values.extend_from_slice(passages.row(row));
+            values.extend_from_slice(&passages.vectors.row(row));
         }
-        queries = Arc::new(Vectors::new(passages.dimension(), values));
+        queries = Arc::new(Vectors::new(queries.dimension(), values));
         ids.extend(positives.into_keys());
     }
-    let (table, similarity) = (collection.corpus.ids(), encoder.similarity());
-    let exact = || Exact::new(table.clone(), passages.clone(), similarity).map(DenseIndex::Exact);
-    let ranker =
-        |index| DenseRanker::new(index, similarity, (table.clone(), passages.clone()), (&ids, queries.clone()));
-    match settings.index {
-        DenseChoice::Exact => Ok((ranker(exact()?)?, None)),
-        #[cfg(feature = "hnsw")]
-        DenseChoice::Hnsw => {
-            use crate::retrieve::Searcher;
-            let graph = crate::retrieve::Hnsw::build(table.clone(), &passages, similarity, &settings.hnsw)?;
-            let (graph, exact) = (ranker(DenseIndex::Hnsw(graph))?, ranker(exact()?)?);
-            let sample: Vec<_> = tasks.iter().take(200).map(|task| task.query.clone()).collect();
-            let recall = crate::retrieve::recall(&graph.search(&sample, 100)?, &exact.search(&sample, 100)?);
-            Ok((graph, Some(recall)))
-        }
-    }
+    let space = Space { ids: collection.corpus.ids().clone(), similarity: encoder.similarity(), passages };
+    let (index, report) = index(work, &space, &queries, (&how.dense, how.mine.range_max as usize))?;
+    let passages = (space.ids, space.passages.vectors);
+    Ok((DenseRanker::new(index, space.similarity, passages, (&ids, queries))?, report.gauge))
 }
 
 /// Streams candidates and ledger to their files.

@@ -2,6 +2,7 @@
 
 pub mod chain;
 pub mod generate;
+pub mod indexes;
 pub mod judge;
 pub mod mining;
 pub mod recipe;
@@ -48,6 +49,18 @@ pub enum ExperimentError {
     /// A source over vectors without an encoder.
     #[error("the source {0} needs an encoder\n  hint: give one with --encoder")]
     NeedsEncoder(&'static str),
+    /// More was cut off than may be.
+    #[error(
+        "{name}: {truncation}, but at most {most} % may be cut\n  hint: raise --max-truncated, cut the passages into shorter ones, or take an encoder with a longer maximal length"
+    )]
+    Truncated {
+        /// Which texts.
+        name: String,
+        /// What was cut off.
+        truncation: crate::text::tokenizer::Truncation,
+        /// What may be, in percent.
+        most: f64,
+    },
     /// A build without llama.cpp.
     #[error("this build cannot run a generator\n  hint: build with the feature llm, which is on by default")]
     NoGenerator,
@@ -76,6 +89,7 @@ impl ExperimentError {
                 | Self::Written(negatives::written::Error::Data(data::Error::Stopped))
                 | Self::Generate(crate::generate::Error::Data(data::Error::Stopped))
                 | Self::Source(negatives::SourceError::Data(data::Error::Stopped))
+                | Self::Retrieve(retrieve::Error::Data(data::Error::Stopped))
         )
     }
 }

@@ -47,7 +47,7 @@ pub struct Recipe {
     /// Positives a query brings to training: all, or the first. Default all.
     #[serde(default)]
     pub positives: Positives,
-    /// How dense negatives are found: exact or hnsw. Default hnsw where it is built in.
+    /// How dense negatives are found: auto, exact or hnsw. Default auto: what costs less.
     #[serde(default)]
     pub dense: DenseChoice,
     /// Hits kept per test query, 1 and up, default 100; metrics look no deeper.
@@ -115,23 +115,17 @@ impl ArmRecipe {
 }
 
 /// How the nearest passages of a query are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DenseChoice {
+    /// What costs less for these numbers of passages and queries.
+    #[default]
+    Auto,
     /// Every passage is compared.
     Exact,
     /// A graph is walked (usearch); its recall against exact search is printed.
     #[cfg(feature = "hnsw")]
     Hnsw,
-}
-
-impl Default for DenseChoice {
-    fn default() -> Self {
-        #[cfg(feature = "hnsw")]
-        return Self::Hnsw;
-        #[cfg(not(feature = "hnsw"))]
-        return Self::Exact;
-    }
 }
 
 fn seeds() -> Vec<Seed> {

@@ -9,6 +9,7 @@ use crate::negatives::Task;
 use crate::negatives::screen::{PassageVectors, by_task, text_of};
 use crate::retrieve::{Bm25, Ranker, Similarity};
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,9 +35,9 @@ impl Embedded {
         collection: &Collection,
         (tasks, candidates): (&[Task], &[Candidate]),
     ) -> Result<Self> {
-        let passages = embed_corpus(work, encoder, collection)?;
+        let passages = embed_corpus(work, encoder, collection)?.vectors;
         let texts = tasks.iter().map(|task| task.query.text.clone()).collect();
-        let queries = embed(work, encoder, &Texts { name: "training queries", role: Role::Query, texts })?;
+        let queries = embed(work, encoder, &Texts::listed("training queries", Role::Query, &texts))?.vectors;
         let own: BTreeMap<WrittenId, String> = candidates
             .iter()
             .filter_map(|candidate| match &candidate.passage {
@@ -46,14 +47,13 @@ impl Embedded {
             .collect();
         let rows = own.keys().cloned().zip(0..).collect();
         let texts: Vec<String> = own.into_values().collect();
-        let some = !texts.is_empty();
-        let written = Texts { name: "written passages", role: Role::Document, texts };
-        let vectors = if some { Some(embed(work, encoder, &written)?) } else { None };
+        let written = Texts::listed("written passages", Role::Document, &texts);
+        let vectors = if texts.is_empty() { None } else { Some(embed(work, encoder, &written)?.vectors) };
         Ok(Self { similarity: encoder.similarity(), queries, passages, written: (rows, vectors) })
     }
 
     /// The vector of a passage, where it is known.
-    fn passage(&self, collection: &Collection, passage: &Passage) -> Option<&[f32]> {
+    fn passage(&self, collection: &Collection, passage: &Passage) -> Option<Cow<'_, [f32]>> {
         match passage {
             Passage::Corpus(id) => Some(self.passages.row(collection.corpus.row(id.as_str())?)),
             Passage::Written(id) => Some(self.written.1.as_ref()?.row(*self.written.0.get(id)?)),
@@ -66,14 +66,11 @@ impl Embedded {
         let positives =
             tasks.iter().flat_map(|task| &task.positives).map(|document| Passage::Corpus(document.id.clone()));
         let all = candidates.iter().map(|candidate| candidate.passage.clone()).chain(positives);
-        all.filter_map(|passage| Some((passage.clone(), unit(self.passage(collection, &passage)?)))).collect()
+        all.filter_map(|passage| {
+            Some((passage.clone(), Similarity::Cosine.ready(&self.passage(collection, &passage)?)))
+        })
+        .collect()
     }
-}
-
-fn unit(vector: &[f32]) -> Vec<f32> {
-    let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
-    let scale = if norm > 0.0 { norm.recip() } else { 0.0 };
-    vector.iter().map(|v| v * scale).collect()
 }
 
 /// The same candidates with their scores, and the tasks' positives as candidates of the source [`JUDGED`]. Measures
@@ -100,7 +97,7 @@ pub fn score(
                 if let Some(all) = vectors
                     && let Some(passage) = all.passage(collection, &candidate.passage)
                 {
-                    candidate.scores.cosine = Some(all.similarity.of(all.queries.row(row), passage));
+                    candidate.scores.cosine = Some(all.similarity.of(&all.queries.row(row), &passage));
                 }
                 Ok(candidate)
             };

@@ -1,16 +1,20 @@
 //! The stages of the line, each from inputs with a digest to an output in the store: made once, found again.
 //! The command line calls single ones, the experiment all of them.
 
-use super::recipe::DenseChoice;
+use super::indexes::{DenseSettings, IndexReport, Space, index};
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
 use crate::data::{Collection, Digest, Provenance, Qrels, Query, Reading, Store, Watch, atomic};
-use crate::encode::{BiEncoder, Computing, Precision, Prompts, Role, Vectors};
+use crate::encode::blocks::Keeping;
+use crate::encode::pooling::Pooling;
+use crate::encode::{BiEncoder, Computing, Precision, Prompts, Role, Storage, TextSource, Vectors};
 use crate::eval::{Dialect, Evaluation, Metric, Rules, evaluate};
-use crate::retrieve::{Bm25, Bm25Settings, Dense, DenseIndex, Exact, Searcher, Similarity};
+use crate::retrieve::{Bm25, Bm25Settings, Dense, Searcher, Similarity};
+use crate::text::tokenizer::Truncation;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,9 +35,29 @@ pub struct Workplace<'w> {
     pub watch: &'w dyn Watch,
     /// Bad lines passed over in each file of a collection.
     pub skip_bad_lines: u64,
+    /// How vectors of passages are stored; those of queries are f32.
+    pub storage: Storage,
+    /// Share of the texts of a stage that may be cut, 0 to 1; more is an error.
+    pub max_truncated: Option<f64>,
 }
 
 impl Workplace<'_> {
+    /// Says what was cut off of the texts called `name`, if anything was.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Truncated`] when it is more than may be.
+    pub fn check_truncation(&self, name: &str, truncation: Truncation) -> Result<()> {
+        if truncation.truncated > 0 {
+            self.watch.note(&format!("{name}: {truncation}"));
+        }
+        match self.max_truncated {
+            Some(most) if truncation.share() > most => {
+                Err(ExperimentError::Truncated { name: name.to_owned(), truncation, most: 100.0 * most })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The collection in `folder`; what was passed over lies beside each file as `<file>.rejected.jsonl`.
     ///
     /// # Errors
@@ -65,6 +89,18 @@ impl OpenEncoder {
         Ok(Self { encoder, digest: BiEncoder::digest(folder)? })
     }
 
+    /// The same encoder with a pooling given by hand, where one is; else says what was assumed of its own.
+    #[must_use]
+    pub fn pooled(mut self, pooling: Option<Pooling>, work: &Workplace<'_>) -> Self {
+        if let Some(pooling) = pooling {
+            self.encoder = self.encoder.pooled(pooling);
+            self.digest = Digest::of_json(&json!({"encoder": self.digest, "pooling": pooling}));
+        } else if let Some(assumed) = &self.encoder.settings().assumed {
+            work.watch.note(assumed);
+        }
+        self
+    }
+
     /// The same encoder with prompts given by hand.
     #[must_use]
     pub fn prompted(mut self, prompts: &Prompts) -> Self {
@@ -75,11 +111,11 @@ impl OpenEncoder {
         self
     }
 
-    /// Its prompts, for provenance.
+    /// Its prompts and pooling, for provenance.
     #[must_use]
     pub fn prompts(&self) -> serde_json::Value {
         let settings = self.encoder.settings();
-        json!({"query": settings.query_prompt, "document": settings.document_prompt})
+        json!({"query": settings.query_prompt, "document": settings.document_prompt, "pooling": settings.pooling})
     }
 
     pub(super) fn similarity(&self) -> Similarity {
@@ -102,66 +138,89 @@ pub struct Texts<'t> {
     /// Queries or documents.
     pub role: Role,
     /// The texts, in row order.
-    pub texts: Vec<String>,
+    pub texts: &'t dyn TextSource,
+    /// Digest of the texts and their order.
+    pub digest: Digest,
+    /// How their vectors are stored.
+    pub storage: Storage,
 }
 
-impl Texts<'_> {
-    /// Digest of the texts and their order.
+impl<'t> Texts<'t> {
+    /// All passages of `collection`.
     #[must_use]
-    pub fn digest(&self) -> Digest {
+    pub fn corpus(work: &Workplace<'_>, collection: &'t Collection) -> Self {
+        let corpus = &collection.corpus;
+        Self {
+            name: "corpus",
+            role: Role::Document,
+            texts: corpus,
+            digest: corpus.digest().clone(),
+            storage: work.storage,
+        }
+    }
+
+    /// Texts in memory; their vectors are f32.
+    #[must_use]
+    pub fn listed(name: &'t str, role: Role, texts: &'t Vec<String>) -> Self {
         let mut hash = String::new();
-        for text in &self.texts {
+        for text in texts {
             hash.push_str(Digest::of_bytes(text.as_bytes()).short(32));
         }
-        Digest::of_bytes(hash.as_bytes())
+        Self { name, role, texts, digest: Digest::of_bytes(hash.as_bytes()), storage: Storage::F32 }
     }
 }
 
-/// Vectors of `texts`, from the store or made now in blocks that survive an interruption.
+/// Vectors in the store.
+#[derive(Clone)]
+pub struct Embedded {
+    /// A row a text, mapped.
+    pub vectors: Arc<Vectors>,
+    /// What they were made from and how.
+    pub key: Digest,
+    /// What was cut off of the texts.
+    pub truncation: Truncation,
+}
+
+/// Vectors of `texts`, from the store or made now in blocks that survive an interruption. Says what was cut off.
 ///
 /// # Errors
-/// [`ExperimentError::Encode`], or a stop.
-pub fn embed(work: &Workplace<'_>, encoder: &OpenEncoder, texts: &Texts<'_>) -> Result<Arc<Vectors>> {
-    let settings = json!({"role": texts.role, "device": work.device_name, "precision": work.precision});
-    let stage =
-        Provenance::new("embed", settings).input("encoder", encoder.digest.clone()).input("texts", texts.digest());
+/// [`ExperimentError::Encode`]; [`ExperimentError::Truncated`] when more texts were cut than may be; or a stop.
+pub fn embed(work: &Workplace<'_>, encoder: &OpenEncoder, texts: &Texts<'_>) -> Result<Embedded> {
+    let settings =
+        json!({"role": texts.role, "device": work.device_name, "precision": work.precision, "storage": texts.storage});
+    let stage = Provenance::new("embed", settings)
+        .input("encoder", encoder.digest.clone())
+        .input("texts", texts.digest.clone());
+    let key = stage.key();
     let blocks = work.store.place(&stage).with_extension("blocks");
     let stored = work.store.get_or_make(stage, |folder, provenance| {
-        work.watch.begin(&format!("embed {}", texts.name), texts.texts.len() as u64, "texts");
-        let borrowed: Vec<&str> = texts.texts.iter().map(String::as_str).collect();
-        let encoded = encoder.encoder.encode_in_blocks(&borrowed, texts.role, (&blocks, BLOCK), work.watch)?;
+        work.watch.begin(&format!("embed {}", texts.name), texts.texts.count() as u64, "texts");
+        let file = folder.join("vectors.safetensors");
+        let keeping = Keeping { file: &file, storage: texts.storage, blocks: &blocks, block: BLOCK };
+        let truncation = encoder.encoder.encode_to_file(texts.texts, texts.role, &keeping, work.watch)?;
         work.watch.end();
-        encoded.vectors.write(&folder.join("vectors.bin"))?;
-        provenance.counts = json!({"texts": borrowed.len(), "truncated": encoded.truncated});
+        provenance.counts = to_json(&truncation)?;
         Ok::<(), ExperimentError>(())
     })?;
     if blocks.is_dir() {
         // What is left of them is only a waste of space.
         let _ = std::fs::remove_dir_all(&blocks);
     }
-    Ok(Arc::new(Vectors::read(&stored.file("vectors.bin"))?))
+    let truncation: Truncation = serde_json::from_value(counts_of(&stored)?).unwrap_or_default();
+    work.check_truncation(texts.name, truncation)?;
+    let vectors = Arc::new(Vectors::read(&stored.file("vectors.safetensors"))?);
+    Ok(Embedded { vectors, key, truncation })
 }
 
 /// Vectors of all passages, by row.
 ///
 /// # Errors
 /// As [`embed`].
-pub fn embed_corpus(work: &Workplace<'_>, encoder: &OpenEncoder, collection: &Collection) -> Result<Arc<Vectors>> {
-    embed(work, encoder, &Texts { name: "corpus", role: Role::Document, texts: collection.corpus.contents()? })
+pub fn embed_corpus(work: &Workplace<'_>, encoder: &OpenEncoder, collection: &Collection) -> Result<Embedded> {
+    embed(work, encoder, &Texts::corpus(work, collection))
 }
 
-/// How dense search is done.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct DenseSettings {
-    /// Exact, or over a graph.
-    pub index: DenseChoice,
-    /// Shape of the graph.
-    #[cfg(feature = "hnsw")]
-    pub hnsw: crate::retrieve::HnswSettings,
-}
-
-/// A dense searcher over `collection` that knows `queries`; for HNSW also its recall at 100 against exact search
-/// over at most 200 of them.
+/// A dense searcher over `collection` that knows `queries` and will be asked for the best `k`.
 ///
 /// # Errors
 /// [`ExperimentError::Encode`], [`ExperimentError::Retrieve`], or a stop.
@@ -170,27 +229,16 @@ pub fn dense(
     encoder: &OpenEncoder,
     collection: &Collection,
     (queries, name): (&[Query], &str),
-    settings: &DenseSettings,
-) -> Result<(Dense, Option<f64>)> {
+    (settings, k): (&DenseSettings, usize),
+) -> Result<(Dense, IndexReport)> {
     let passages = embed_corpus(work, encoder, collection)?;
-    let texts = Texts { name, role: Role::Query, texts: queries.iter().map(|q| q.text.clone()).collect() };
-    let vectors = embed(work, encoder, &texts)?;
+    let texts: Vec<String> = queries.iter().map(|query| query.text.clone()).collect();
+    let asked = embed(work, encoder, &Texts::listed(name, Role::Query, &texts))?;
     let ids: Vec<_> = queries.iter().map(|query| query.id.clone()).collect();
-    let similarity = encoder.similarity();
-    let exact = || Exact::new(collection.corpus.ids().clone(), passages.clone(), similarity);
-    match settings.index {
-        DenseChoice::Exact => Ok((Dense::new(DenseIndex::Exact(exact()?), &ids, vectors)?, None)),
-        #[cfg(feature = "hnsw")]
-        DenseChoice::Hnsw => {
-            let graph =
-                crate::retrieve::Hnsw::build(collection.corpus.ids().clone(), &passages, similarity, &settings.hnsw)?;
-            let graph = Dense::new(DenseIndex::Hnsw(graph), &ids, vectors.clone())?;
-            let exact = Dense::new(DenseIndex::Exact(exact()?), &ids, vectors)?;
-            let sample = &queries[..queries.len().min(200)];
-            let recall = crate::retrieve::recall(&graph.search(sample, 100)?, &exact.search(sample, 100)?);
-            Ok((graph, Some(recall)))
-        }
-    }
+    let space = Space { ids: collection.corpus.ids().clone(), similarity: encoder.similarity(), passages };
+    let (index, mut report) = index(work, &space, &asked.vectors, (settings, k))?;
+    report.truncation = BTreeMap::from([("corpus", space.passages.truncation), ("queries", asked.truncation)]);
+    Ok((Dense::new(index, &ids, asked.vectors)?, report))
 }
 
 /// The queries of a split that have judgements, by id, and the judgements.
@@ -254,19 +302,15 @@ pub fn score(
 ) -> Result<Scored> {
     let stage = Provenance::new(
         "eval",
-        json!({"split": split, "eval": how, "dialect": Dialect::default(), "device": work.device_name, "precision": work.precision}),
+        json!({"split": split, "eval": how, "dialect": Dialect::default(), "device": work.device_name, "precision": work.precision, "storage": work.storage}),
     )
     .input("encoder", encoder.digest.clone())
     .input("corpus", collection.corpus_digest()?)
     .input("split", collection.split_digest(split)?);
     let stored = work.store.get_or_make(stage, |folder, _| {
         let (queries, qrels) = judged_queries(collection, split)?;
-        let settings = DenseSettings {
-            index: DenseChoice::Exact,
-            #[cfg(feature = "hnsw")]
-            hnsw: crate::retrieve::HnswSettings::default(),
-        };
-        let (searcher, _) = dense(work, encoder, collection, (&queries, "test queries"), &settings)?;
+        let settings = DenseSettings::exact();
+        let (searcher, _) = dense(work, encoder, collection, (&queries, "test queries"), (&settings, how.depth))?;
         let run = searcher.search(&queries, how.depth)?;
         run.write_trec(&folder.join("run.trec"), "nearmiss")?;
         let evaluation = evaluate(&run.lists(), &qrels, &how.metrics, &Rules::of_collection(collection, &qrels)?);

@@ -154,7 +154,8 @@ impl<'h> HeldOut<'h> {
         let queries = encoder.encode(&texts, Role::Query, watch)?.vectors;
         let passages = encoder.encode(&self.texts, Role::Document, watch)?.vectors;
         let index = Exact::new(self.ids.clone(), Arc::new(passages), similarity(encoder))?;
-        let rows: Vec<&[f32]> = (0..queries.len()).map(|row| queries.row(row)).collect();
+        let rows: Vec<_> = (0..queries.len()).map(|row| queries.row(row)).collect();
+        let rows: Vec<&[f32]> = rows.iter().map(AsRef::as_ref).collect();
         let mut run = Run::default();
         for ((query, _), hits) in self.queries.iter().zip(index.best(&rows, depth)) {
             run.insert((*query).clone(), hits);
@@ -194,7 +195,7 @@ pub fn teach(work: &Workplace<'_>, instances: &Path, teacher: &Path) -> Result<P
         work.watch.begin("teach", pairs.len() as u64, "pairs");
         let scored = encoder.score(&pairs, Scale::Logits, work.watch)?;
         work.watch.end();
-        provenance.counts = json!({"pairs": pairs.len(), "truncated": scored.truncated});
+        provenance.counts = json!({"pairs": pairs.len(), "truncated": scored.truncation.truncated});
         let mut scores = scored.scores.into_iter().map(|row| row[0]);
         for instance in &mut all {
             for passage in std::iter::once(&mut instance.positive).chain(&mut instance.negatives) {

@@ -2,9 +2,10 @@
 //! word on whether the generator can write at all.
 
 use super::chain::GaugeChoice;
+use super::indexes::DenseSettings;
 use super::mining::{self, MineStage};
 use super::recipe::Recipe;
-use super::stages::{DenseSettings, OpenEncoder, Workplace};
+use super::stages::{OpenEncoder, Workplace};
 use super::{Result, generate};
 use crate::data::{Collection, Passage};
 use crate::negatives::Task;

@@ -13,7 +13,8 @@ pub struct ModelPlaces {
 }
 
 impl ModelPlaces {
-    /// The folder of the encoder `name`: itself when it is a folder, else a bundled model, else a snapshot in the cache.
+    /// The folder of the encoder `name`: itself when it is a folder, else a bundled model, else a snapshot in the cache:
+    /// of its branch `main`, or of the branch, tag or commit that stands behind an `@`.
     ///
     /// # Errors
     /// [`Fault`] that names every place that was looked at.
@@ -28,16 +29,54 @@ impl ModelPlaces {
             }
             looked.push(format!("{}", folder.display()));
         }
+        let mut hint =
+            "give the folder of a sentence-transformers or Hugging Face model that lies on this machine".to_owned();
         if let (Some(cache), Some(text)) = (&self.hub_cache, name.to_str()) {
-            let repository = hf_hub::Cache::new(cache.clone()).model(text.to_owned());
-            if let Some(folder) = repository.get("config.json").as_deref().and_then(Path::parent) {
-                return Ok(folder.to_owned());
+            let (model, revision) = text.split_once('@').unwrap_or((text, "main"));
+            if let Some(folder) = snapshot(cache, model, revision) {
+                if folder.join("config.json").is_file() {
+                    return Ok(folder);
+                }
+                looked.push(format!("{}", folder.display()));
+            } else {
+                looked.push(format!("the cache in {}", cache.display()));
             }
-            looked.push(format!("the cache in {}", cache.display()));
+            if is_hub_name(model) && !name.is_dir() {
+                hint += &format!(", or fetch it: nearmiss pull {text}");
+            }
         }
         Err(Fault::new(name, "an encoder folder with config.json", format!("none (looked for {})", looked.join(", ")))
-            .hint("give the folder of a sentence-transformers or Hugging Face BERT model that lies on this machine"))
+            .hint(hint))
     }
+}
+
+/// True for names such as `org/model` and `model`, which a hub may have.
+#[must_use]
+pub fn is_hub_name(name: &str) -> bool {
+    let part = |part: &str| {
+        let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        !part.is_empty() && part.chars().all(known) && !part.starts_with(['.', '-']) && !part.contains("..")
+    };
+    name.len() <= 96 && name.split('/').count() <= 2 && name.split('/').all(part)
+}
+
+/// The folder of a model in a cache: `models--org--name`.
+#[must_use]
+pub fn repository(cache: &Path, model: &str) -> PathBuf {
+    cache.join(format!("models--{}", model.replace('/', "--")))
+}
+
+/// The snapshot that `revision` (a branch, tag or commit) of `model` stands for, if the cache has it.
+fn snapshot(cache: &Path, model: &str, revision: &str) -> Option<PathBuf> {
+    if !is_hub_name(model) || revision.is_empty() || revision.contains("..") {
+        return None;
+    }
+    let repository = repository(cache, model);
+    let commit = std::fs::read_to_string(repository.join("refs").join(revision));
+    let commit = commit.map_or_else(|_| revision.to_owned(), |text| text.trim().to_owned());
+    // What a ref holds comes from elsewhere: it names one folder, not a path.
+    let single = !commit.is_empty() && commit.chars().all(|c| c.is_ascii_alphanumeric());
+    Some(repository.join("snapshots").join(commit)).filter(|folder| single && folder.is_dir())
 }
 
 #[cfg(test)]
@@ -45,18 +84,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_found_in_the_cache_by_its_ref() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_name_is_found_in_the_cache_by_its_ref_or_commit() -> Result<(), Box<dyn std::error::Error>> {
         let cache = tempfile::tempdir()?;
         let repository = cache.path().join("models--org--tiny");
-        let snapshot = repository.join("snapshots/abc");
-        std::fs::create_dir_all(&snapshot)?;
-        std::fs::create_dir_all(repository.join("refs"))?;
-        std::fs::write(repository.join("refs/main"), "abc")?;
-        std::fs::write(snapshot.join("config.json"), "{}")?;
+        for (reference, commit) in [("main", "abc"), ("v2", "def")] {
+            let snapshot = repository.join("snapshots").join(commit);
+            std::fs::create_dir_all(&snapshot)?;
+            std::fs::create_dir_all(repository.join("refs"))?;
+            std::fs::write(repository.join("refs").join(reference), commit)?;
+            std::fs::write(snapshot.join("config.json"), "{}")?;
+        }
         let places = ModelPlaces { bundled: None, hub_cache: Some(cache.path().to_owned()) };
-        assert_eq!(places.encoder(Path::new("org/tiny"))?, snapshot);
+        for (name, commit) in [("org/tiny", "abc"), ("org/tiny@v2", "def"), ("org/tiny@def", "def")] {
+            assert_eq!(places.encoder(Path::new(name))?, repository.join("snapshots").join(commit), "{name}");
+        }
+        for name in ["org/other", "org/tiny@v3", "org/tiny@../../x", "../org/tiny"] {
+            let error = places.encoder(Path::new(name)).err().ok_or("found")?.to_string();
+            assert!(error.contains(name) && error.contains("the cache in"), "{error}");
+        }
+        std::fs::write(repository.join("refs/main"), "../../..")?;
+        assert!(places.encoder(Path::new("org/tiny")).is_err(), "a ref that leads elsewhere");
         let error = places.encoder(Path::new("org/other")).err().ok_or("found")?.to_string();
-        assert!(error.contains("org/other") && error.contains("the cache in"), "{error}");
+        assert!(error.contains("nearmiss pull org/other"), "{error}");
         Ok(())
     }
 }

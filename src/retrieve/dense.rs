@@ -1,9 +1,11 @@
 //! Dense search: an index over passage vectors, and the vectors of the queries that will be asked.
 //! The index is exact or HNSW; callers see one [`Searcher`] either way.
 
-use super::{Error, Result, Searcher};
+use super::exact::inverse;
+use super::{Error, Result, Searcher, dot};
 use crate::data::{Hit, Query, QueryId, Run};
 use crate::encode::Vectors;
+use crate::encode::vectors::norm;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +19,34 @@ pub enum Similarity {
     Cosine,
     /// Dot product, unbounded.
     Dot,
+}
+
+impl Similarity {
+    /// The query vector as it is compared: brought to length 1 under cosine.
+    #[must_use]
+    pub fn ready(self, query: &[f32]) -> Vec<f32> {
+        let scale = match self {
+            Self::Cosine => inverse(norm(query)),
+            Self::Dot => 1.0,
+        };
+        query.iter().map(|value| value * scale).collect()
+    }
+
+    /// The similarity of a query made [`Similarity::ready`] and a passage, to the bit what searches give; 0 where one is
+    /// of zeros.
+    #[must_use]
+    pub fn of_ready(self, query: &[f32], passage: &[f32]) -> f32 {
+        match self {
+            Self::Dot => dot::single(query, passage),
+            Self::Cosine => dot::single(query, passage) * inverse(norm(passage)),
+        }
+    }
+
+    /// The similarity of two vectors of one length; 0 where one is of zeros.
+    #[must_use]
+    pub fn of(self, query: &[f32], passage: &[f32]) -> f32 {
+        self.of_ready(&self.ready(query), passage)
+    }
 }
 
 /// An index over passage vectors.
@@ -74,7 +104,7 @@ impl Dense {
         if vectors.dimension() != index.dimension() {
             return Err(Error::Dimension { passages: index.dimension(), queries: vectors.dimension() });
         }
-        if let Some(row) = (0..vectors.len()).find(|&row| vectors.row(row).iter().any(|value| !value.is_finite())) {
+        if let Some(row) = vectors.norms().into_iter().position(|norm| !norm.is_finite()) {
             return Err(Error::NotFinite(ids[row].to_string()));
         }
         let rows = ids.iter().cloned().zip(0..).collect();
@@ -91,6 +121,7 @@ impl Searcher for Dense {
                 None => Err(Error::NoVector(query.id.clone())),
             })
             .collect::<Result<Vec<_>>>()?;
+        let vectors: Vec<&[f32]> = vectors.iter().map(AsRef::as_ref).collect();
         let mut run = Run::default();
         for (query, hits) in queries.iter().zip(self.index.best(&vectors, k)?) {
             run.insert(query.id.clone(), hits);

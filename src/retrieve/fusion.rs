@@ -40,26 +40,42 @@ impl Fusion {
     /// The best `k` of all that stand in `lists`, each in rank order, by the sum of what every list adds.
     #[must_use]
     pub fn fuse(self, lists: &[&[Hit]], k: usize) -> Vec<Hit> {
-        let mut sums: HashMap<&DocId, f32> = HashMap::new();
-        for (number, list) in lists.iter().enumerate() {
-            let (best, worst) = (list.first().map_or(0.0, |hit| hit.score), list.last().map_or(0.0, |hit| hit.score));
-            for (rank, hit) in (1_u32..).zip(*list) {
-                let adds = match self {
-                    Self::Reciprocal { k } => 1.0 / (k + rank as f32),
-                    Self::Weighted { first } => {
-                        let weight = if number == 0 { first } else { 1.0 - first };
-                        let scaled = if best > worst { (hit.score - worst) / (best - worst) } else { 1.0 };
-                        weight * scaled
-                    }
-                };
-                *sums.entry(&hit.doc).or_default() += adds;
+        match self {
+            Self::Reciprocal { k: damping } => {
+                sums(lists, k, |_, list| (1..=list.len()).map(|rank| 1.0 / (damping + rank as f32)).collect())
+            }
+            Self::Weighted { first } => {
+                let weight = |number| if number == 0 { first } else { 1.0 - first };
+                weighted(&lists.iter().enumerate().map(|(number, list)| (*list, weight(number))).collect::<Vec<_>>(), k)
             }
         }
-        let mut fused: Vec<Hit> = sums.into_iter().map(|(doc, score)| Hit { doc: doc.clone(), score }).collect();
-        fused.sort_by(Hit::rank_order);
-        fused.truncate(k);
-        fused
     }
+}
+
+/// The best `k` of all that stand in `lists`, each in rank order, by the sum of their scores, each brought to 0..1 between
+/// its list's worst and best hit and multiplied by its list's weight. A hit that a list lacks gets 0 from it.
+#[must_use]
+pub fn weighted(lists: &[(&[Hit], f32)], k: usize) -> Vec<Hit> {
+    let bare: Vec<&[Hit]> = lists.iter().map(|(list, _)| *list).collect();
+    sums(&bare, k, |number, list| {
+        let (best, worst) = (list.first().map_or(0.0, |hit| hit.score), list.last().map_or(0.0, |hit| hit.score));
+        let scaled = |hit: &Hit| if best > worst { (hit.score - worst) / (best - worst) } else { 1.0 };
+        list.iter().map(|hit| lists[number].1 * scaled(hit)).collect()
+    })
+}
+
+/// The best `k` by the sum of what `adds` gives for the hits of each list, by its number.
+fn sums(lists: &[&[Hit]], k: usize, adds: impl Fn(usize, &[Hit]) -> Vec<f32>) -> Vec<Hit> {
+    let mut sums: HashMap<&DocId, f32> = HashMap::new();
+    for (number, list) in lists.iter().enumerate() {
+        for (hit, added) in list.iter().zip(adds(number, list)) {
+            *sums.entry(&hit.doc).or_default() += added;
+        }
+    }
+    let mut fused: Vec<Hit> = sums.into_iter().map(|(doc, score)| Hit { doc: doc.clone(), score }).collect();
+    fused.sort_by(Hit::rank_order);
+    fused.truncate(k);
+    fused
 }
 
 #[cfg(test)]
@@ -90,6 +106,12 @@ mod tests {
         let due = [("c", 1.0 / 63.0 + 1.0 / 61.0), ("a", 1.0 / 61.0), ("d", 1.0 / 62.0), ("b", 1.0 / 62.0)];
         near(of(Fusion::default()), &due);
         near(of(Fusion::Weighted { first: 0.6 }), &[("a", 0.6), ("c", 0.4), ("b", 0.3), ("d", 0.0)]);
+        let three = list(&[("d", 3.0)])?;
+        let fused = weighted(&[(&words, 1.0), (&vectors, 2.0), (&three, 4.0)], 9);
+        near(
+            fused.iter().map(|h| (h.doc.to_string(), h.score)).collect(),
+            &[("d", 4.0), ("c", 2.0), ("a", 1.0), ("b", 0.5)],
+        );
         assert_eq!(Fusion::default().fuse(&both, 2).len(), 2);
         assert!(Fusion::default().fuse(&[], 2).is_empty());
         Ok(())

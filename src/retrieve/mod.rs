@@ -4,7 +4,9 @@
 //! How vectors come to be is not known here: [`Dense`] takes those of the queries ready-made.
 
 pub mod bm25;
+pub mod choice;
 pub mod dense;
+pub mod dot;
 pub mod exact;
 pub mod fusion;
 #[cfg(feature = "hnsw")]
@@ -12,15 +14,16 @@ pub mod hnsw;
 pub mod order;
 pub mod ranker;
 pub mod recall;
+mod shortlist;
 
 pub use bm25::{Bm25, Bm25Settings, LengthRule, TitleRule};
 pub use dense::{Dense, DenseIndex, Similarity};
 pub use exact::Exact;
 pub use fusion::Fusion;
 #[cfg(feature = "hnsw")]
-pub use hnsw::{Hnsw, HnswSettings};
+pub use hnsw::{GraphStorage, Hnsw, HnswSettings};
 pub use ranker::{DenseRanker, Ranker, passage_as_query};
-pub use recall::recall;
+pub use recall::{Gauge, recall};
 
 use crate::data::{self, IdTable, Query, QueryId, Run};
 
@@ -69,6 +72,16 @@ pub enum Error {
     /// A query came that was not encoded beforehand.
     #[error("no vector for query {0}\n  hint: encode all queries that are to be searched")]
     NoVector(QueryId),
+    /// A graph does not find what it should.
+    #[error(
+        "expected recall of {target}, found: {gauge}\n  hint: a higher expansion_add or connectivity gives a better graph; --index exact finds all"
+    )]
+    Recall {
+        /// What was asked for.
+        target: f64,
+        /// What was reached.
+        gauge: Gauge,
+    },
     /// The HNSW library refused.
     #[error("the HNSW index cannot {action}: {reason}")]
     Hnsw {
@@ -88,13 +101,14 @@ pub trait Searcher: Sync {
     fn search(&self, queries: &[Query], k: usize) -> Result<Run>;
 }
 
-/// Pairs identifiers with row counts at the door of each index over vectors.
-fn check_rows(ids: &IdTable, vectors: &crate::encode::Vectors) -> Result<()> {
+/// Pairs identifiers with row counts at the door of each index over vectors; gives the norm of each row.
+fn check_rows(ids: &IdTable, vectors: &crate::encode::Vectors) -> Result<Vec<f32>> {
     if ids.len() != vectors.len() {
         return Err(Error::Count { vectors: vectors.len(), ids: ids.len() });
     }
-    match (0..vectors.len()).find(|&row| vectors.row(row).iter().any(|value| !value.is_finite())) {
+    let norms = vectors.norms();
+    match norms.iter().position(|norm| !norm.is_finite()) {
         Some(row) => Err(Error::NotFinite(ids.get(row).to_owned())),
-        None => Ok(()),
+        None => Ok(norms),
     }
 }

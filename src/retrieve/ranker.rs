@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 /// Finds passages, and scores given ones by the same measure.
 pub trait Ranker: Searcher {
-    /// The score of each of `documents`, passages of the corpus, for `query`; what a search gives them but for rounding.
+    /// The score of each of `documents`, passages of the corpus, for `query`; what a search gives them, of BM25 but for
+    /// rounding.
     ///
     /// # Errors
     /// [`Error::NoVector`] for dense rankers, [`Error::Data`] for a passage of another corpus.
@@ -68,31 +69,16 @@ impl Ranker for DenseRanker {
     fn scores(&self, query: &Query, documents: &[Document]) -> Result<Vec<f32>> {
         let (rows, vectors) = &self.queries;
         let row = rows.get(&query.id).ok_or_else(|| Error::NoVector(query.id.clone()))?;
-        let asked = vectors.row(*row);
+        let asked = self.similarity.ready(&vectors.row(*row));
         let score = |document: &Document| {
             let (ids, vectors) = &self.passages;
             let row = ids.row(document.id.as_str()).ok_or_else(|| {
                 let found = format!("unknown passage {}", document.id);
                 crate::data::Error::from(Fault::new(Path::new("the vectors"), "passages of this corpus", found))
             })?;
-            Ok(self.similarity.of(asked, vectors.row(row)))
+            Ok(self.similarity.of_ready(&asked, &vectors.row(row)))
         };
         documents.par_iter().map(score).collect()
-    }
-}
-
-impl Similarity {
-    /// The similarity of two vectors of one length; 0 where one is of zeros.
-    #[must_use]
-    pub fn of(self, a: &[f32], b: &[f32]) -> f32 {
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
-        match self {
-            Self::Dot => dot(a, b),
-            Self::Cosine => {
-                let norms = dot(a, a).sqrt() * dot(b, b).sqrt();
-                if norms > 0.0 { dot(a, b) / norms } else { 0.0 }
-            }
-        }
     }
 }
 

@@ -3,8 +3,10 @@
 
 use crate::data::{Fault, error::excerpt};
 use ahash::AHashMap;
+use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
@@ -20,6 +22,61 @@ pub struct Tokenizer {
     max_length: usize,
 }
 
+/// What did not fit into the maximal length; of pairs as of texts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Truncation {
+    /// Texts in all.
+    pub texts: u64,
+    /// Texts that were cut.
+    pub truncated: u64,
+    /// Tokens in all, before anything was cut; special tokens are not counted.
+    pub tokens: u64,
+    /// Tokens that were cut off.
+    pub lost: u64,
+}
+
+impl Truncation {
+    /// Of this and another part.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            texts: self.texts + other.texts,
+            truncated: self.truncated + other.truncated,
+            tokens: self.tokens + other.tokens,
+            lost: self.lost + other.lost,
+        }
+    }
+
+    /// Share of the texts that were cut, 0 to 1.
+    #[must_use]
+    pub fn share(self) -> f64 {
+        self.truncated as f64 / self.texts.max(1) as f64
+    }
+
+    fn of(encodings: &[tokenizers::Encoding]) -> Self {
+        let own =
+            |one: &tokenizers::Encoding| one.get_special_tokens_mask().iter().filter(|&&mask| mask == 0).count() as u64;
+        encodings.iter().fold(Self::default(), |sum, one| {
+            let lost = one.get_overflowing().iter().map(own).sum();
+            let truncated = u64::from(!one.get_overflowing().is_empty());
+            sum.and(Self { texts: 1, truncated, tokens: own(one) + lost, lost })
+        })
+    }
+}
+
+impl fmt::Display for Truncation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { texts, truncated, tokens, lost } = self;
+        let part = *lost as f64 / (*tokens).max(1) as f64;
+        write!(
+            f,
+            "{truncated} of {texts} cut ({:.2} %), {lost} of {tokens} tokens lost ({:.2} %)",
+            100.0 * self.share(),
+            100.0 * part
+        )
+    }
+}
+
 /// Token ids of many texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokenized {
@@ -27,6 +84,8 @@ pub struct Tokenized {
     pub ids: Vec<Vec<u32>>,
     /// How many texts were cut.
     pub truncated: usize,
+    /// What was cut off.
+    pub truncation: Truncation,
 }
 
 /// Token ids of many pairs of texts.
@@ -36,8 +95,8 @@ pub struct TokenizedPairs {
     pub ids: Vec<Vec<u32>>,
     /// For each of the ids the token type, by which encoders know which text it is of.
     pub sides: Vec<Vec<u32>>,
-    /// How many pairs were cut.
-    pub truncated: usize,
+    /// What was cut off, of pairs.
+    pub truncation: Truncation,
 }
 
 impl Tokenizer {
@@ -93,8 +152,9 @@ impl Tokenizer {
     /// The library's message when it cannot tokenize a text.
     pub fn encode(&self, texts: &[&str]) -> Result<Tokenized, tokenizers::Error> {
         let encodings = self.inner.encode_batch_fast(texts.to_vec(), true)?;
-        let truncated = encodings.iter().filter(|e| !e.get_overflowing().is_empty()).count();
-        Ok(Tokenized { ids: encodings.into_iter().map(|e| e.get_ids().to_vec()).collect(), truncated })
+        let truncation = Truncation::of(&encodings);
+        let truncated = usize::try_from(truncation.truncated).unwrap_or(usize::MAX);
+        Ok(Tokenized { ids: encodings.into_iter().map(|e| e.get_ids().to_vec()).collect(), truncated, truncation })
     }
 
     /// Ids of each pair of texts, in parallel; what is too long loses tokens of the longer text first.
@@ -103,9 +163,9 @@ impl Tokenizer {
     /// The library's message when it cannot tokenize a pair.
     pub fn encode_pairs(&self, pairs: &[(&str, &str)]) -> Result<TokenizedPairs, tokenizers::Error> {
         let encodings = self.inner.encode_batch_fast(pairs.to_vec(), true)?;
-        let truncated = encodings.iter().filter(|e| !e.get_overflowing().is_empty()).count();
+        let truncation = Truncation::of(&encodings);
         let (ids, sides) = encodings.iter().map(|e| (e.get_ids().to_vec(), e.get_type_ids().to_vec())).unzip();
-        Ok(TokenizedPairs { ids, sides, truncated })
+        Ok(TokenizedPairs { ids, sides, truncation })
     }
 }
 
@@ -181,6 +241,9 @@ mod tests {
         assert_eq!(tokenizer.vocabulary_size(), size);
         let tokenized = tokenizer.encode(&["iron melts at one thousand degrees", "gold", ""])?;
         assert_eq!(tokenized.truncated, 1);
+        // Six words and a word, of which four fit beside the special tokens.
+        assert_eq!(tokenized.truncation, Truncation { texts: 3, truncated: 1, tokens: 7, lost: 2 });
+        assert_eq!(tokenized.truncation.to_string(), "1 of 3 cut (33.33 %), 2 of 7 tokens lost (28.57 %)");
         assert_eq!(tokenized.ids[0].len(), 6);
         assert_eq!(tokenized.ids[2].len(), 2);
         assert_eq!(tokenized.ids[0][0], tokenized.ids[2][0]);

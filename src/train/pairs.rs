@@ -83,7 +83,7 @@ impl Pupil for Pairs<'_> {
     }
 
     fn truncated(&self) -> usize {
-        self.tokens.truncated
+        usize::try_from(self.tokens.truncation.truncated).unwrap_or(usize::MAX)
     }
 
     fn learn(&mut self, turn: Turn<'_>, gradients: &mut Gradients) -> Result<Learned> {

@@ -4,7 +4,7 @@
 
 use super::{Material, Result, TrainSettings};
 use crate::data::{Instance, QueryId, Seed, Watch};
-use crate::encode::{BiEncoder, Role};
+use crate::encode::{BiEncoder, Role, Vectors};
 use candle_core::Tensor;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -132,14 +132,19 @@ pub fn loss(encoder: &BiEncoder, instances: &[Instance], settings: &TrainSetting
         let positives = batch.iter().map(|&b| &instances[b].positive);
         let passages: Vec<&str> =
             positives.chain(batch.iter().flat_map(|&b| &instances[b].negatives)).map(|p| p.text.as_str()).collect();
-        let mut rows = encoder.encode(&queries, Role::Query, watch)?.vectors.values().to_vec();
-        rows.extend_from_slice(encoder.encode(&passages, Role::Document, watch)?.vectors.values());
+        let mut rows = wide(&encoder.encode(&queries, Role::Query, watch)?.vectors);
+        rows.extend(wide(&encoder.encode(&passages, Role::Document, watch)?.vectors));
         let shape = (queries.len() + passages.len(), encoder.width());
         let vectors = Tensor::from_vec(rows, shape, encoder.device())?;
         let value = material.value(&vectors, batch, settings.temperature)?.value.to_scalar::<f32>()?;
         sum += f64::from(value) * batch.len() as f64;
     }
     Ok(sum / instances.len().max(1) as f64)
+}
+
+/// All values, row by row.
+fn wide(vectors: &Vectors) -> Vec<f32> {
+    vectors.widened(0..vectors.len()).into_owned()
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ for name, value in [("HF_HUB_OFFLINE", "1"), ("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault(name, value)
 
 import numpy
+import safetensors.numpy
 import torch
 from datasets import Dataset, load_dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -62,9 +63,7 @@ def vectors(store):
     found = {}
     for folder in pathlib.Path(store).glob("embed-*"):
         role = json.load(open(folder / "provenance.json"))["settings"]["role"]
-        raw = (folder / "vectors.bin").read_bytes()
-        dimension, rows = numpy.frombuffer(raw[8:16], "<u4")
-        found[role.lower()] = numpy.frombuffer(raw[16:], "<f4").reshape(rows, dimension)
+        found[role.lower()] = safetensors.numpy.load_file(folder / "vectors.safetensors")["vectors"]
     return found["document"], found["query"]
 
 
@@ -95,7 +94,7 @@ def mined(arguments, options):
     """Our negatives by query, best first."""
     out = pathlib.Path(arguments.work) / "mined.jsonl"
     command = [arguments.program, "--device", "cpu", "--store", f"{arguments.work}/store", "mine", "--data", arguments.data]
-    command += ["--split", "train", "--source", "dense", "--exact", "--encoder", arguments.encoder, "--out", str(out)]
+    command += ["--split", "train", "--source", "dense", "--index", "exact", "--encoder", arguments.encoder, "--out", str(out)]
     for key, value in options.items():
         command += ["--" + key.replace("_", "-"), str(value)]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True)

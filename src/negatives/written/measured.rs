@@ -74,7 +74,7 @@ impl Meter for BiEncoder {
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
             dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f64::MIN_POSITIVE)
         };
-        Ok((0..told.len()).map(|row| cosine(asked.row(0), told.row(row))).collect())
+        Ok((0..told.len()).map(|row| cosine(&asked.row(0), &told.row(row))).collect())
     }
 }
 
