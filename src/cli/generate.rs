@@ -115,7 +115,7 @@ pub(super) struct GenerateNegatives {
     pub out: PathBuf,
 }
 
-/// "wrong_answers=allow" as a map.
+/// `wrong_answers=allow` as a map.
 pub(super) fn switches(given: &[String]) -> Result<BTreeMap<String, String>> {
     let parted = given.iter().map(|pair| match pair.split_once('=') {
         Some((name, position)) => Ok((name.to_owned(), position.to_owned())),

@@ -1,5 +1,5 @@
 //! Written queries, kept only when a search with them finds the passage they were written for: a query its own passage
-//! does not answer would teach the encoder a lie (Promptagator, arXiv 2209.11755; InPars).
+//! does not answer would teach the encoder a lie (Promptagator, arXiv 2209.11755; `InPars`).
 
 use crate::data::{Candidate, Digest, DocId, Query, QueryId};
 use crate::retrieve::{Result, Searcher};
