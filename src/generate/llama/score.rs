@@ -96,11 +96,10 @@ impl LlamaEngine {
         context.clear_kv_cache();
         batch.clear();
         log::forget();
-        let failed = |_| log::failure("score a text");
         for (place, &token) in (0..).zip(&tokens) {
             batch.add(token, place, &[0], true).map_err(|_| log::failure("score a text"))?;
         }
-        context.decode(batch).map_err(|error| match failed(()) {
+        context.decode(batch).map_err(|error| match log::failure("score a text") {
             Error::Llama { action, log } => Error::Llama { action, log: format!("{error}; {log}") },
             other => other,
         })?;

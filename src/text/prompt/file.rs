@@ -105,12 +105,11 @@ impl File {
             }
         }
         for own in self.block {
-            match block.iter_mut().find(|block| block.name == own.name) {
-                Some(place) => *place = own,
-                None => {
-                    let known = block.iter().map(|block| block.name.as_str()).collect::<Vec<_>>().join(", ");
-                    return Err(Fault::new(path, format!("blocks among: {known}"), own.name).key("block").into());
-                }
+            if let Some(place) = block.iter_mut().find(|block| block.name == own.name) {
+                *place = own;
+            } else {
+                let known = block.iter().map(|block| block.name.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(Fault::new(path, format!("blocks among: {known}"), own.name).key("block").into());
             }
         }
         let text = |own: String, base: String| if own.is_empty() { base } else { own };
