@@ -273,7 +273,8 @@ pub fn written_id(text: &str) -> WrittenId {
     WrittenId::new(&id).expect("hexadecimal digits make a valid identifier")
 }
 
-#[cfg(all(test, feature = "llm"))]
+#[cfg(test)]
+#[cfg(feature = "llm")]
 mod bundled_tests;
 #[cfg(test)]
 mod defect_tests;
