@@ -115,7 +115,7 @@ fn begin(
 /// of the first requests, whose records the writing itself finds again.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn gauge(
     work: &Workplace<'_>,
     (generator, collection): (&Path, &Collection),

@@ -1,7 +1,7 @@
 //! The engine over llama.cpp: one model, one context, many conversations at once.
 //! The file is checked ([`Gguf`]) and the memory for keys and values computed ([`Plan`]) before
-//! llama.cpp sees either. Here a model is loaded and texts become tokens; [`scheduler`] runs
-//! conversations over a [`cache`], [`talk`] is one of them.
+//! llama.cpp sees either. Here a model is loaded and texts become tokens; `scheduler` runs
+//! conversations over a [`cache`], `talk` is one of them.
 
 pub mod cache;
 mod log;

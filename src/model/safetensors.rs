@@ -99,7 +99,8 @@ fn fault(path: &Path, expected: impl Into<String>, found: impl Into<String>) -> 
 
 /// Where the numbers of a tensor begin and end in the `data` bytes after the head; or what was expected and found.
 fn place(entry: &Value, data: u64) -> Result<(u64, u64), (String, String)> {
-    let wrong = |expected: &str, found: &Value| Err((expected.to_owned(), excerpt(&found.to_string(), 80)));
+    let wrong =
+        |expected: &str, found: &Value| Err((expected.to_owned(), found.to_string().chars().take(80).collect()));
     let Tensor { dtype, shape, data_offsets: [begin, end] } = match Tensor::deserialize(entry) {
         Ok(tensor) => tensor,
         Err(error) => return Err(("dtype, shape and data_offsets".to_owned(), excerpt(&error.to_string(), 80))),

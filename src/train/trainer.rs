@@ -118,7 +118,7 @@ impl Trainer<'_> {
     /// Trains the weights of `encoder` in place, contrastively.
     ///
     /// # Errors
-    /// As [`Material::new`] and [`Trainer::teach`].
+    /// As [`Contrast::new`] and [`Trainer::teach`].
     pub fn train_validated(
         &self,
         encoder: &BiEncoder,

@@ -77,6 +77,7 @@ impl DropoutRow {
 
 /// # Safety
 /// The instructions of `L` are enabled where this is compiled.
+// SAFETY: nothing within needs care; kernels compiled for given instructions are called as one kind of function.
 #[inline(always)]
 unsafe fn apply_in<L: Lanes>(of: DropoutRow, row: &mut [f32]) {
     of.apply_here(row);

@@ -1,6 +1,6 @@
 //! Training's way through a trunk: from sequences to one row each, and from slopes along the rows back to the gradient
-//! of every weight. On the CPU both ways are our own kernels ([`record`], [`back`], [`slopes`]); where those have no
-//! form for the device or architecture, candle's operations and its backward ([`graph`]).
+//! of every weight. On the CPU both ways are our own kernels (`record`, `back`, `slopes`); where those have no
+//! form for the device or architecture, candle's operations and its backward (`graph`).
 //!
 //! Nothing depends on the number of threads: groups are cut by tokens, every sum runs over the tokens in one order, and
 //! a mask of dropout is a function of a key and a place. A batch that would need too much memory goes in parts, forward
@@ -154,7 +154,7 @@ impl<'e> Learner<'e> {
     /// A pooled row for each of the `members` of `sequences`, `(B, D)`, and nothing kept.
     ///
     /// # Errors
-    /// As [`super::Trunk::forward`].
+    /// As [`super::trunk::Trunk::forward`].
     pub fn rows(
         &mut self,
         sequences: &[Sequence<'_>],
@@ -169,7 +169,7 @@ impl<'e> Learner<'e> {
     /// A pooled row for each of the `members` of `sequences`, `(B, D)`, without a graph, and what leads back from them.
     ///
     /// # Errors
-    /// As [`super::Trunk::forward`].
+    /// As [`super::trunk::Trunk::forward`].
     pub fn record(
         &mut self,
         sequences: &[Sequence<'_>],

@@ -83,7 +83,7 @@ pub struct Brief<'b> {
     pub targets: Arc<[Target]>,
     /// Why the generator should not have been used, where the user insisted; stands in the provenance of every text.
     pub forced: Option<String>,
-    /// Filled in by [`write`]: what this start did.
+    /// Filled in by [`write()`]: what this start did.
     pub this_start: Cell<ThisStart>,
 }
 
