@@ -23,7 +23,7 @@ if [ ! -e "$data/corpus.jsonl" ]; then
     echo "no $data here: comparing on data/elements" >&2
     data=data/elements
 fi
-cargo build --release --bin nearmiss --example vectors
+cargo build --release --bin nearmiss --example vectors --example train_steps
 nearmiss=$target/release/nearmiss
 vectors=$target/release/examples/vectors
 export HF_HUB_OFFLINE=1
@@ -31,6 +31,7 @@ export HF_HUB_OFFLINE=1
 "$python" tests/peers/adamw.py
 "$python" tests/peers/losses.py --check
 "$python" tests/peers/schedules.py --check
+"$python" tests/peers/train.py --program "$target/release/examples/train_steps"
 "$python" tests/peers/eval.py --program "$nearmiss"
 "$python" tests/peers/vectors.py --program "$vectors" "$data"
 "$python" tests/peers/architectures.py --program "$vectors" --nearmiss "$nearmiss"
