@@ -18,7 +18,7 @@ TALKS = [
 
 
 def downloaded(scratch):
-    subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation",
+    subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-python",
                     "--dest", scratch, "llama-cpp-python"], check=True)
     archive = glob.glob(os.path.join(scratch, "*.tar.gz"))[0]
     with tarfile.open(archive) as file:
