@@ -33,9 +33,9 @@ fn list_prompts() {
     names.sort();
     let mut table = "/// Name and text of every file in prompts/.\nconst FILES: &[(&str, &str)] = &[\n".to_owned();
     for name in &names {
-        let path = folder.join(format!("{name}.toml"));
-        let path = path.to_str().expect("the path of the checkout is UTF-8");
-        writeln!(table, "    ({name:?}, include_str!({path:?})),").expect("a string can be written to");
+        // Found when it is compiled: a target folder may outlive the checkout that it was made for.
+        let place = format!("concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/prompts/{name}.toml\")");
+        writeln!(table, "    ({name:?}, include_str!({place})),").expect("a string can be written to");
     }
     table.push_str("];\n");
     let out = env::var("OUT_DIR").expect("cargo sets it");

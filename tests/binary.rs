@@ -4,94 +4,11 @@ use nearmiss::encode::{Storage, Vectors};
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
-type Outcome = Result<(), Box<dyn Error>>;
+mod program;
 
-fn nearmiss(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nearmiss"));
-    command.current_dir(folder).args(arguments).env_remove("HF_HOME").env_remove("HF_HUB_CACHE").env("HOME", folder);
-    command
-}
-
-fn succeed(folder: &Path, arguments: &[&str]) -> Result<String, Box<dyn Error>> {
-    let Output { status, stdout, stderr } = nearmiss(folder, arguments).output()?;
-    assert!(status.success(), "{arguments:?} ended with {status}: {}", String::from_utf8_lossy(&stderr));
-    Ok(String::from_utf8(stdout)?)
-}
-
-/// The message of a command that must fail with exit code 2, and print no data.
-fn fail(folder: &Path, arguments: &[&str]) -> Result<String, Box<dyn Error>> {
-    let Output { status, stdout, stderr } = nearmiss(folder, arguments).output()?;
-    assert_eq!(status.code(), Some(2), "{arguments:?}");
-    assert!(stdout.is_empty(), "an error printed data");
-    Ok(String::from_utf8(stderr)?)
-}
-
-const COLOURS: [&str; 6] = ["red", "green", "blue", "grey", "white", "black"];
-const THINGS: [&str; 5] = ["stone", "bird", "river", "door", "shirt"];
-
-/// 30 passages, one query each about half of them; `data/`, `encoder/` and `recipe.toml` in `folder`.
-fn prepare(folder: &Path) -> Outcome {
-    let data = folder.join("data");
-    fs::create_dir_all(data.join("qrels"))?;
-    let (mut corpus, mut queries) = (String::new(), String::new());
-    let (mut train, mut test) = ("query-id\tcorpus-id\tscore\n".to_owned(), "query-id\tcorpus-id\tscore\n".to_owned());
-    for (i, colour) in COLOURS.iter().enumerate() {
-        for (j, thing) in THINGS.iter().enumerate() {
-            corpus += &format!(
-                "{{\"_id\": \"{colour}-{thing}\", \"title\": \"{thing}\", \"text\": \"A {colour} {thing} was seen by the old mill, and nobody knew whose it was.\"}}\n"
-            );
-            queries += &format!("{{\"_id\": \"q-{colour}-{thing}\", \"text\": \"where was the {colour} {thing}\"}}\n");
-            let split = if (i + j) % 3 == 0 { &mut test } else { &mut train };
-            *split += &format!("q-{colour}-{thing}\t{colour}-{thing}\t1\n");
-        }
-    }
-    fs::write(data.join("corpus.jsonl"), corpus)?;
-    fs::write(data.join("queries.jsonl"), queries)?;
-    fs::write(data.join("qrels/train.tsv"), train)?;
-    fs::write(data.join("qrels/test.tsv"), test)?;
-    fs::write(folder.join("recipe.toml"), RECIPE)?;
-    succeed(
-        folder,
-        &["new-encoder", "--data", "data", "--out", "encoder", "--width", "32", "--layers", "1", "--max-length", "32"],
-    )?;
-    Ok(())
-}
-
-const RECIPE: &str = r#"
-name = "small"
-data = "data"
-encoder = "encoder"
-seeds = [1, 2]
-
-[[arm]]
-name = "random"
-negatives = { random = 2 }
-
-[[arm]]
-name = "bm25"
-negatives = { bm25 = 2 }
-
-[[arm]]
-name = "dense"
-negatives = { dense = 2 }
-
-[[arm]]
-name = "written"
-negatives = { written = 2 }
-
-[train]
-epochs = 3
-batch_size = 4
-learning_rate = 1e-3
-checkpoint_every = 2
-"#;
-
-fn read_json(path: &Path) -> Result<serde_json::Value, Box<dyn Error>> {
-    Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
-}
+use program::{Outcome, fail, nearmiss, prepare, read_json, succeed};
 
 #[test]
 fn a_recipe_ends_with_a_table_and_runs_again_from_the_store() -> Outcome {
@@ -372,7 +289,10 @@ fn what_is_wrong_with_the_input_is_said_with_place_and_remedy() -> Outcome {
     let search = ["search", "--data", "data", "--split", "test", "--retriever", "bm25", "--out", "x.trec", "--k", "0"];
     assert!(fail(folder, &search)?.contains("expected a whole number from 1"));
 
-    fs::write(folder.join("typo.toml"), RECIPE.replace("seeds = [1, 2]", "seed = [1, 2]"))?;
+    fs::write(
+        folder.join("typo.toml"),
+        fs::read_to_string(folder.join("recipe.toml"))?.replace("seeds = [1, 2]", "seed = [1, 2]"),
+    )?;
     let unknown = fail(folder, &["run", "typo.toml"])?;
     let first_lines = "error: typo.toml:5: `seed`: expected a known key, found no such key\n  hint: did you mean `seeds`? Known here: name, data, encoder, generator, ";
     assert!(unknown.starts_with(first_lines), "{unknown}");
@@ -565,66 +485,5 @@ fn candidates_are_scored_filtered_explained_and_exported() -> Outcome {
         refused.contains("expected a relevance score") && refused.contains("hint: run nearmiss score"),
         "{refused}"
     );
-    Ok(())
-}
-
-#[test]
-fn a_judge_is_trained_measured_on_queries_it_has_not_seen_and_used() -> Outcome {
-    let folder = tempfile::tempdir()?;
-    let folder = folder.path();
-    prepare(folder)?;
-    let split = ["--data", "data", "--split", "train"];
-    let mine =
-        [&["mine"], &split[..], &["--source", "random", "--num-negatives", "3", "--out", "mined.jsonl"]].concat();
-    succeed(folder, &mine)?;
-    let mix =
-        [&["mix"], &split[..], &["--candidates", "mined.jsonl", "--take", "random=3", "--out", "train.jsonl"]].concat();
-    succeed(folder, &mix)?;
-    let judge =
-        ["train", "--task", "cross-encoder", "--instances", "train.jsonl", "--encoder", "encoder", "--epochs", "8"];
-    let how = ["--batch-size", "4", "--learning-rate", "2e-3"];
-    let measured = [&judge[..], &how, &split, &["--out", "judge"]].concat();
-    succeed(folder, &measured)?;
-    let judgement = read_json(&folder.join("judge/judge.json"))?;
-    let auc = judgement["auc"].as_f64().ok_or("no AUC")?;
-    assert!((0.0..=1.0).contains(&auc), "{auc}");
-    let folds: Vec<Vec<String>> = serde_json::from_value(judgement["folds"].clone())?;
-    let all: std::collections::BTreeSet<&String> = folds.iter().flatten().collect();
-    assert_eq!(folds.len(), 2);
-    assert_eq!(all.len(), folds[0].len() + folds[1].len(), "a query is in both folds");
-    assert_eq!(all.len(), 20);
-    // Positives and others are counted once a query: one positive each, and what BM25 finds beside it.
-    assert_eq!(judgement["pairs"][0], 20);
-
-    // Not measured, it is the same judge; a listwise one is another; both are used as any cross-encoder.
-    succeed(folder, &[&judge[..], &how, &["--out", "again"]].concat())?;
-    succeed(folder, &[&judge[..], &how, &["--pair-loss", "listwise", "--out", "listwise"]].concat())?;
-    let weights = |name: &str| fs::read(folder.join(name).join("model.safetensors"));
-    assert!(weights("judge")? == weights("again")?);
-    assert!(weights("judge")? != weights("listwise")?);
-    assert!(weights("judge")? != weights("judge/fold-0")?);
-    let test = ["--data", "data", "--split", "test"];
-    succeed(folder, &[&["search"], &test[..], &["--retriever", "bm25", "--out", "bm25.trec"]].concat())?;
-    for judge in ["judge", "judge/fold-1", "listwise"] {
-        let rerank = [&["rerank"], &test[..], &["--cross-encoder", judge, "--run", "bm25.trec", "--out", "r.trec"]];
-        succeed(folder, &rerank.concat())?;
-        assert!(fs::read_to_string(folder.join("r.trec"))?.lines().count() >= 10);
-    }
-    // A bi-encoder is not measured on a collection that way.
-    let wrong = [
-        "train",
-        "--instances",
-        "train.jsonl",
-        "--encoder",
-        "encoder",
-        "--data",
-        "data",
-        "--split",
-        "train",
-        "--out",
-        "x",
-    ];
-    let message = fail(folder, &wrong)?;
-    assert!(message.contains("--validation-share"), "{message}");
     Ok(())
 }

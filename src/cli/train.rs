@@ -9,7 +9,7 @@ use crate::experiment::recipe::from_toml;
 use crate::experiment::{ExperimentError, Workplace, chain, judge, training};
 use crate::train::loss::TABLE;
 use crate::train::{LossSettings, PairLoss, TrainSettings};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -108,7 +108,10 @@ impl Train {
         let mut settings = match &self.settings {
             Some(path) => {
                 let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-                from_toml(&text, path, "settings of training").map_err(Error::from)?
+                let settings: TrainSettings = from_toml(&text, path, "settings of training").map_err(Error::from)?;
+                // Before options change them, so that what is wrong in the file is said of the file.
+                settings.check().with_context(|| path.display().to_string())?;
+                settings
             }
             None => TrainSettings::default(),
         };

@@ -1,4 +1,5 @@
-//! The forward pass of BERT and its family on the CPU's own kernels: what [`super::bert`] composes, for inference alone.
+//! The forward pass of BERT and its family on the CPU's own kernels: what [`super::bert`] composes, for inference. Training
+//! goes through the same weights and keeps what its way back needs ([`super::learn`]).
 //!
 //! A group of sequences, packed without padding, goes through all layers on one thread and in one [`Scratch`]; threads
 //! take groups and never wait for each other. Weights are packed for the products once; the embeddings are read

@@ -26,8 +26,7 @@ pub enum Mode {
 pub enum Kernels {
     /// candle's elementary operations: any device; the reference.
     Composed,
-    /// The CPU's own: in training the operations between candle's matrix products, each with its own backward;
-    /// in inference everything.
+    /// The CPU's own, forward and back; where the architecture has none, they stand between candle's matrix products.
     Fused,
 }
 
@@ -36,7 +35,7 @@ pub enum Kernels {
 pub struct Computing {
     /// What the forward pass is made of.
     pub kernels: Kernels,
-    /// What inference multiplies; training multiplies f32.
+    /// What is multiplied.
     pub precision: Precision,
     /// What fused kernels run on.
     pub instructions: Instructions,

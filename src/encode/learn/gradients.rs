@@ -52,27 +52,6 @@ impl Gradients {
         Ok(())
     }
 
-    /// Adds `other`, of the same variables.
-    ///
-    /// # Errors
-    /// As [`Gradients::add`].
-    pub fn add_all(&mut self, other: &Self) -> Result<()> {
-        match (self, other) {
-            (Self::Host(sums), Self::Host(values)) => sums.par_iter_mut().zip(values).for_each(|(sums, values)| {
-                sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-            }),
-            (sums, Self::Device(values)) => {
-                for (index, value) in values.iter().enumerate() {
-                    if let Some(value) = value {
-                        sums.add(index, value)?;
-                    }
-                }
-            }
-            (Self::Device(_), Self::Host(_)) => unreachable!("gradients of one encoder lie on one device"),
-        }
-        Ok(())
-    }
-
     /// The L2 norm of each variable's gradient; 0 where nothing came.
     ///
     /// # Errors
