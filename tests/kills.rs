@@ -5,7 +5,7 @@ use rand::RngExt;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -15,13 +15,13 @@ fn nearmiss(folder: &Path, store: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nearmiss"));
     command.current_dir(folder).args(["--store", store]).args(arguments);
     command.env("HOME", folder).env_remove("HF_HOME").env_remove("HF_HUB_CACHE");
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdout(Stdio::null());
     command
 }
 
 fn succeed(folder: &Path, store: &str, arguments: &[&str]) -> Outcome {
-    let status = nearmiss(folder, store, arguments).status()?;
-    assert!(status.success(), "{arguments:?} ended with {status}");
+    let Output { status, stderr, .. } = nearmiss(folder, store, arguments).output()?;
+    assert!(status.success(), "{arguments:?} ended with {status}: {}", String::from_utf8_lossy(&stderr));
     Ok(())
 }
 
@@ -44,7 +44,8 @@ fn killed_and_started_again_ends_alike(folder: &Path, times: u32, arguments: &[&
         let (store, out) = (format!("store-{time}"), format!("out-{time}"));
         let wait = took.mul_f64(random.random_range(0.05..0.95));
         let arguments = named(&out);
-        let mut child = nearmiss(folder, &store, &arguments.iter().map(String::as_str).collect::<Vec<_>>()).spawn()?;
+        let mut child = nearmiss(folder, &store, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut child = child.stderr(Stdio::null()).spawn()?;
         std::thread::sleep(wait);
         caught += u32::from(child.try_wait()?.is_none());
         child.kill()?;

@@ -370,7 +370,7 @@ fn the_command_reads_all_settings_and_says_what_came_of_them() -> Result<(), Box
             "`loss.beta`: expected what decoupled reads (no such number), found a number of debiased",
         ),
         ("[loss]\nname = \"dcl\"", "`loss.name`: expected one of info-nce, decoupled"),
-        ("accumulate = 0", "`--accumulate`: expected 1 or more, found 0"),
+        ("accumulate = 0", "settings.toml: `accumulate`: expected 1 or more, found 0"),
         ("[loss]\nname = \"margin-mse\"", "query q0: expected a teacher's score for each passage"),
         ("[loss]\nmatryoshka_dims = [64]", "`loss.matryoshka_dims`: expected numbers up to 32"),
     ] {

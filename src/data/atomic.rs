@@ -59,25 +59,62 @@ fn write_as<E: From<Error>>(path: &Path, partial: &Path, fill: impl FnOnce(&Path
 }
 
 /// Fills a folder under a temporary name and gives it its own when `fill` has succeeded.
-/// What stood at `path` is replaced.
+/// What stood at `path` is replaced: it is whole until the new one is, and [`settled`] finds one of the two.
 ///
 /// # Errors
 /// [`Error::Io`] when the folder cannot be written; whatever `fill` returns.
 pub fn write_folder<E: From<Error>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
     make_parent(path)?;
     let partial = partial_name(path);
-    if partial.exists() {
-        fs::remove_dir_all(&partial).map_err(Error::io("clear", &partial))?;
-    }
+    clear(&partial)?;
     fs::create_dir_all(&partial).map_err(Error::io("create", &partial))?;
     fill(&partial)?;
     sync_files(&partial)?;
-    if path.exists() {
-        fs::remove_dir_all(path).map_err(Error::io("replace", path))?;
-    }
+    let old = settled(path)?.then(|| put_aside(path)).transpose()?;
     fs::rename(&partial, path).map_err(Error::io("rename into", path))?;
     sync_parent(path)?;
-    Ok(())
+    old.map_or(Ok(()), |old| Ok(clear(&old)?))
+}
+
+/// Whether a folder that [`write_folder`] replaces stands at `path`, after mending what a replacement cut short left.
+///
+/// # Errors
+/// [`Error::Io`] when the old folder cannot be given its name back.
+pub fn settled(path: &Path) -> Result<bool> {
+    let old = with_ending(path, ".replaced");
+    if !path.exists() && old.exists() {
+        fs::rename(&old, path).map_err(Error::io("rename into", path))?;
+    }
+    Ok(path.exists())
+}
+
+/// Removes a folder, which is whole or gone at any moment.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be removed.
+pub fn remove_folder(path: &Path) -> Result<()> {
+    let removed = with_ending(path, ".removed");
+    clear(&removed)?;
+    fs::rename(path, &removed).map_err(Error::io("remove", path))?;
+    clear(&removed)
+}
+
+/// The new name of what stood at `path`.
+fn put_aside(path: &Path) -> Result<PathBuf> {
+    let old = with_ending(path, ".replaced");
+    clear(&old)?;
+    fs::rename(path, &old).map_err(Error::io("replace", path))?;
+    Ok(old)
+}
+
+fn clear(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        fs::remove_dir_all(path).map_err(Error::io("clear", path))
+    } else if path.exists() {
+        fs::remove_file(path).map_err(Error::io("clear", path))
+    } else {
+        Ok(())
+    }
 }
 
 fn sync_files(folder: &Path) -> Result<()> {
@@ -102,8 +139,12 @@ fn make_parent(path: &Path) -> Result<()> {
 }
 
 fn partial_name(path: &Path) -> PathBuf {
+    with_ending(path, ".partial")
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
+    name.push(ending);
     path.with_file_name(name)
 }
 
@@ -189,6 +230,29 @@ mod tests {
         });
         assert!(failed.is_err());
         assert_eq!(fs::read_to_string(&path)?, "old");
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_is_replaced_whole_and_found_again_after_a_cut() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a/b");
+        let put = |text: &str| write_folder(&path, |to| fs::write(to.join("x"), text).map_err(Error::io("write", to)));
+        assert!(!settled(&path)?);
+        put("1")?;
+        put("2")?;
+        let beside = fs::read_dir(folder.path().join("a"))?.count();
+        assert_eq!(beside, 1, "something was left beside the folder");
+        // Killed between the two renames of a third.
+        put_aside(&path)?;
+        assert!(!path.exists() && settled(&path)?);
+        assert_eq!(fs::read_to_string(path.join("x"))?, "2");
+        // Killed while the old one was being cleared away.
+        fs::create_dir(with_ending(&path, ".replaced"))?;
+        put("3")?;
+        assert_eq!(fs::read_to_string(path.join("x"))?, "3");
+        remove_folder(&path)?;
+        assert_eq!(fs::read_dir(folder.path().join("a"))?.count(), 0);
         Ok(())
     }
 

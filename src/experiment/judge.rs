@@ -5,7 +5,7 @@
 use super::chain::copy_folder;
 use super::stages::{Workplace, bm25, judged_queries, read_json, write_json};
 use super::{ExperimentError, Result};
-use crate::data::{Collection, Digest, DocId, Error, Fault, Instance, Provenance, QueryId, Seed, jsonl};
+use crate::data::{Collection, Digest, DocId, Error, Fault, Instance, Provenance, QueryId, Seed, atomic, jsonl};
 use crate::encode::cross_encoder::{self, CrossEncoder, Scale};
 use crate::encode::{Computing, Precision};
 use crate::eval::probability::{CalibrationClass, auc, calibration, calibration_error};
@@ -182,7 +182,7 @@ fn train_one(
         Ok::<(), ExperimentError>(())
     })?;
     if checkpoint.is_dir() {
-        let _ = std::fs::remove_dir_all(&checkpoint);
+        let _ = atomic::remove_folder(&checkpoint);
     }
     Ok(Model { folder: stored.file("encoder"), summary: read_json(&stored.file("training.json"))? })
 }

@@ -4,7 +4,7 @@
 use super::stages::{Workplace, read_json, similarity, to_json, write_json};
 use super::{ExperimentError, Result};
 use crate::data::id_table::IdTable;
-use crate::data::{Digest, Instance, Provenance, Qrels, QueryId, Run, Seed, Watch, jsonl};
+use crate::data::{Digest, Instance, Provenance, Qrels, QueryId, Run, Seed, Watch, atomic, jsonl};
 use crate::encode::cross_encoder::{CrossEncoder, Scale};
 use crate::encode::{BiEncoder, Computing, Role};
 use crate::eval::{Dialect, Metric, Rules, evaluate};
@@ -80,7 +80,7 @@ pub fn train(
         Ok::<(), ExperimentError>(())
     })?;
     if checkpoint.is_dir() {
-        let _ = std::fs::remove_dir_all(&checkpoint);
+        let _ = atomic::remove_folder(&checkpoint);
     }
     Ok(TrainedEncoder {
         folder: stored.file("encoder"),

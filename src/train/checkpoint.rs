@@ -46,7 +46,7 @@ impl Position {
 
     /// The state in `place`, its weights put into `parameters`; nothing when there is none.
     pub(super) fn load(place: &Path, parameters: &Parameters, device: &Device) -> Result<Option<Self>> {
-        if !place.is_dir() {
+        if !atomic::settled(place)? {
             return Ok(None);
         }
         let steps: Vec<StepRecord> = jsonl::read(&place.join("steps.jsonl"))?;
