@@ -196,6 +196,17 @@ fn frozen_layers_stay_as_they_are_and_the_others_move() -> Result<(), Box<dyn Er
         // The bias of the keys has no gradient.
         assert!((old == new) == frozen || name.ends_with("key.bias"), "{name}: frozen {frozen}, same {}", old == new);
     }
+    // The way back ends above what is frozen, and gives the rest what it would have been given.
+    let one = TrainSettings { epochs: 1, batch_size: 6, max_gradient_norm: 1e9, ..settings.clone() };
+    let mut taken = Vec::new();
+    for (name, freeze_layers) in [("e", Some(1)), ("f", None)] {
+        let (settings, encoder) = (TrainSettings { freeze_layers, ..one.clone() }, encoder(folder.path())?);
+        let trainer = Trainer { settings: &settings, seed: Seed(5), checkpoint: folder.path().join(name) };
+        trainer.train(&encoder, &instances()?, &Quiet)?;
+        let kept = values(&encoder)?.into_iter().filter(|(name, _)| name.contains("layer.1."));
+        taken.push(kept.collect::<Vec<_>>());
+    }
+    assert!(taken[0].len() == 16 && taken[0] == taken[1], "what is trained depends on what is not");
     let all = TrainSettings { freeze_layers: Some(2), ..settings.clone() };
     let trainer = Trainer { settings: &all, seed: Seed(5), checkpoint: folder.path().join("d") };
     let message = trainer.train(&after, &instances()?, &Quiet).err().ok_or("accepted")?.to_string();
@@ -354,6 +365,14 @@ fn the_command_reads_all_settings_and_says_what_came_of_them() -> Result<(), Box
         nearmiss::data::arrays::ArrayFile::open(&at.join("trained.statistics.safetensors"), "nearmiss training 1")?;
     assert_eq!(file.array::<f32>("temperature")?.len(), 4);
     assert!((file.array::<f32>("temperature")?[3] - 0.02).abs() < 1e-7);
+
+    // What cannot be taken further is written out.
+    let (code, said) =
+        program(at, &["--learning-rate", "1e30", "--batch-size", "3", "--seed", "7", "--warmup-share", "0"])?;
+    assert_eq!(code, Some(2), "{said}");
+    let place = said.split("are in ").nth(1).and_then(|rest| rest.lines().next()).ok_or(said.clone())?;
+    let batch: Vec<Instance> = nearmiss::data::jsonl::read(&at.join(place))?;
+    assert!(batch.len() == 3 && batch.iter().all(|one| instances().is_ok_and(|all| all.contains(one))), "{said}");
 
     // A teacher is asked once and learned from.
     cross_encoder(&at.join("encoder"), &at.join("judge"))?;

@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     /// Where tensors live.
     #[arg(long, global = true, value_enum, default_value = "auto")]
     pub device: Device,
-    /// What encoders multiply when they embed; training has a `precision` of its own in its settings.
+    /// What encoders multiply when they embed, and in `train`; a recipe's [train] has a `precision` of its own.
     #[arg(long, global = true, value_enum, default_value = "f32")]
     pub precision: Precision,
     /// Bad lines passed over in each file of a collection; they go to <file>.rejected.jsonl beside it.

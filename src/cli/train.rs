@@ -3,7 +3,7 @@
 
 use super::commands::{beside, find_encoder};
 use crate::data::{Digest, Error, Provenance, Seed, jsonl};
-use crate::encode::{BiEncoder, CrossEncoder};
+use crate::encode::{BiEncoder, CrossEncoder, Precision};
 use crate::experiment::judge::{JudgeSettings, Judgement};
 use crate::experiment::recipe::from_toml;
 use crate::experiment::{ExperimentError, Workplace, chain, judge, training};
@@ -77,6 +77,9 @@ pub(super) struct Train {
     /// Texts are cut to so many tokens in training.
     #[arg(long)]
     pub max_length: Option<usize>,
+    /// Share of values that a step drops; what the encoder's configuration says unless given.
+    #[arg(long, value_name = "SHARE")]
+    pub dropout: Option<f64>,
     /// Share of the queries held out to look at the encoder with; the best state is kept.
     #[arg(long, value_name = "SHARE")]
     pub validation_share: Option<f64>,
@@ -104,7 +107,8 @@ pub(super) enum InBatch {
 }
 
 impl Train {
-    fn settings(&self) -> Result<TrainSettings> {
+    /// `precision` is that of the option, which wins over the file where it is not the default.
+    fn settings(&self, precision: Precision) -> Result<TrainSettings> {
         let mut settings = match &self.settings {
             Some(path) => {
                 let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
@@ -125,6 +129,10 @@ impl Train {
         put(&mut settings.batch_size, self.batch_size);
         put(&mut settings.accumulate, self.accumulate);
         put(&mut settings.max_length, self.max_length);
+        if precision != Precision::default() {
+            settings.precision = precision;
+        }
+        settings.dropout = self.dropout.or(settings.dropout);
         settings.freeze_layers = self.freeze_layers.or(settings.freeze_layers);
         if let Some(name) = self.loss.as_ref().filter(|name| **name != settings.loss.name) {
             settings.loss = LossSettings::named(name);
@@ -148,7 +156,7 @@ impl Train {
 
 /// Trains, and writes the encoder, its provenance, and the numbers of its steps.
 pub(super) fn run(work: &Workplace<'_>, arguments: &Train) -> Result<()> {
-    let settings = arguments.settings()?;
+    let settings = arguments.settings(work.precision)?;
     let base = find_encoder(&arguments.encoder)?;
     if arguments.task == Task::CrossEncoder {
         return run_judge(work, arguments, &settings, &base);

@@ -4,6 +4,7 @@
 
 use super::chain::copy_folder;
 use super::stages::{Workplace, bm25, judged_queries, read_json, write_json};
+use super::training::set_aside;
 use super::{ExperimentError, Result};
 use crate::data::{Collection, Digest, DocId, Error, Fault, Instance, Provenance, QueryId, Seed, atomic, jsonl};
 use crate::encode::cross_encoder::{self, CrossEncoder, Scale};
@@ -170,7 +171,9 @@ fn train_one(
         }
         let trainer = Trainer { settings: how.training, seed: how.seed, checkpoint: checkpoint.clone() };
         let mut pairs = Pairs::new(&encoder, part, (how.training, how.loss), how.seed)?;
-        let trained = trainer.teach(&mut pairs, None, work.watch)?;
+        let trained = trainer
+            .teach(&mut pairs, None, work.watch)
+            .map_err(|error| set_aside(error, part, &checkpoint, work.watch))?;
         let summary = TrainingSummary::new(part, 0, &trained);
         write_json(&folder.join("training.json"), &summary)?;
         let place = folder.join("encoder");

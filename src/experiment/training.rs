@@ -63,7 +63,9 @@ pub fn train(
         let better = if settings.validation == Measure::Loss { Better::Lower } else { Better::Higher };
         let validation = Validation { measure: looks.measure(), better, value: &value };
         let validation = (!held.is_empty()).then_some(&validation);
-        let trained = trainer.train_validated(&encoder, &used, validation, work.watch)?;
+        let trained = trainer
+            .train_validated(&encoder, &used, validation, work.watch)
+            .map_err(|error| set_aside(error, &used, &checkpoint, work.watch))?;
 
         let summary = TrainingSummary::new(&used, looks.queries.len(), &trained);
         jsonl::write(&folder.join("steps.jsonl"), &trained.steps)?;
@@ -88,6 +90,19 @@ pub fn train(
         statistics: stored.file("statistics.safetensors"),
         summary: read_json(&stored.file("training.json"))?,
     })
+}
+
+/// Where training stopped being finite, the instances of that step are written beside the checkpoint, to be looked at.
+pub(super) fn set_aside(error: TrainError, instances: &[Instance], checkpoint: &Path, watch: &dyn Watch) -> TrainError {
+    if let TrainError::NotFinite { step, members, .. } = &error {
+        let place = checkpoint.with_extension(format!("step-{step}.jsonl"));
+        let batch: Vec<&Instance> = members.iter().map(|&member| &instances[member]).collect();
+        match jsonl::write(&place, &batch) {
+            Ok(()) => watch.note(&format!("the instances of step {step} are in {}", place.display())),
+            Err(error) => watch.note(&format!("the instances of step {step} could not be written: {error}")),
+        }
+    }
+    error
 }
 
 /// A stop stays what it is; other failures are the look's.

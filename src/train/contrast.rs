@@ -32,7 +32,8 @@ impl<'c> Contrast<'c> {
         seed: Seed,
     ) -> Result<Self> {
         let material = Material::new(encoder, instances, settings)?;
-        Ok(Self { encoder, settings, seed, learner: encoder.learner(settings.precision)?, material })
+        let learner = encoder.learner(settings.precision)?.frozen_below(settings.freeze_layers);
+        Ok(Self { encoder, settings, seed, learner, material })
     }
 
     /// Tokens of all texts of a batch.

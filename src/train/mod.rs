@@ -117,5 +117,7 @@ pub enum TrainError {
         loss: f32,
         /// Its gradient norm.
         gradient_norm: f64,
+        /// Places of the instances of its batches.
+        members: Vec<usize>,
     },
 }

@@ -61,7 +61,8 @@ impl<'p> Pairs<'p> {
             })
             .collect();
         let tokens = encoder.tokenize(&pairs)?;
-        Ok(Self { encoder, settings, loss, seed, learner: encoder.learner(settings.precision)?, tokens, each })
+        let learner = encoder.learner(settings.precision)?.frozen_below(settings.freeze_layers);
+        Ok(Self { encoder, settings, loss, seed, learner, tokens, each })
     }
 }
 

@@ -68,8 +68,8 @@ pub struct TrainSettings {
     /// Batches whose gradients a step takes the mean of, 1 and up. Default 1. More steadies the step as a larger batch
     /// does, without its in-batch negatives and its memory.
     pub accumulate: usize,
-    /// Lowest layers that stay as they are, with the embeddings; 0: the embeddings alone. Default none. More forgets less
-    /// and learns less; the time of a step is the same.
+    /// Lowest layers that stay as they are, with the embeddings; 0: the embeddings alone. Default none. More forgets less,
+    /// learns less, and saves the way back through what is frozen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze_layers: Option<usize>,
     /// Largest step of `AdamW`, above 0. Default 2e-5. Higher learns faster and can wreck a good encoder.

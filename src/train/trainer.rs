@@ -234,22 +234,24 @@ impl Trainer<'_> {
         gradients.clear();
         let mut tallies = Tallies::new(pupil.sources().len());
         let mut sum = 0.0;
-        for number in numbers {
-            let members = batches::members(instances, self.settings.batch_size, number, self.seed);
+        let members_of = |number| batches::members(instances, self.settings.batch_size, number, self.seed);
+        for number in numbers.clone() {
+            let members = members_of(number);
             let learned = pupil.learn(Turn { members: &members, number, temperature }, gradients)?;
             tallies.add(&learned.tallies);
             sum += f64::from(learned.loss) * share;
         }
         let norms = gradients.norms()?;
         if step == 0 {
-            check_gradients(pupil.parameters(), &norms)?;
+            check_gradients(pupil.parameters(), &norms, &frame.frozen)?;
         }
         let trained = norms.iter().zip(&frame.frozen).filter(|(_, frozen)| !**frozen);
         let gradient_norm = trained.map(|(norm, _)| norm * norm).sum::<f64>().sqrt() * share;
         #[expect(clippy::cast_possible_truncation, reason = "the loss is an f32")]
         let loss = sum as f32;
         if !loss.is_finite() || !gradient_norm.is_finite() {
-            return Err(TrainError::NotFinite { step: step + 1, loss, gradient_norm });
+            let members = numbers.flat_map(members_of).collect();
+            return Err(TrainError::NotFinite { step: step + 1, loss, gradient_norm, members });
         }
         let learning_rate = self.settings.learning_rate_at(step, frame.total);
         let factor = clipping(gradient_norm, self.settings.max_gradient_norm) * share;
@@ -290,12 +292,13 @@ fn look(
 
 /// A variable that no gradient reaches would silently never be trained. A bias may have none: that of the keys, which
 /// softmax takes away again.
-fn check_gradients(parameters: &Parameters, norms: &[f64]) -> Result<()> {
+fn check_gradients(parameters: &Parameters, norms: &[f64], frozen: &[bool]) -> Result<()> {
     let names = parameters.iter().map(|(name, _)| name);
     let without: Vec<String> = names
         .zip(norms)
-        .filter(|(name, norm)| !norm.is_finite() || (**norm == 0.0 && !name.ends_with("bias")))
-        .map(|(name, _)| name.to_owned())
+        .zip(frozen)
+        .filter(|&((name, norm), &frozen)| !frozen && (!norm.is_finite() || (*norm == 0.0 && !name.ends_with("bias"))))
+        .map(|((name, _), _)| name.to_owned())
         .collect();
     if without.is_empty() { Ok(()) } else { Err(TrainError::Gradient { without, of: norms.len() }) }
 }

@@ -73,6 +73,8 @@ struct FastLearner {
     index: HashMap<String, usize>,
     spare: Vec<Group>,
     scratch: workers::Own<Scratch>,
+    /// Lowest layers that the way back does not reach, nor the embeddings below them; `None`: it reaches all.
+    frozen: Option<usize>,
 }
 
 /// Sequences that went through, with what the way back needs.
@@ -104,10 +106,21 @@ impl<'e> Learner<'e> {
                 index: parameters.iter().enumerate().map(|(index, (name, _))| (name.to_owned(), index)).collect(),
                 spare: Vec::new(),
                 scratch: workers::Own::default(),
+                frozen: None,
             })),
             Kernels::Composed => Engine::Graph(GraphLearner::new((architecture, parameters), computing, device)?),
         };
         Ok(Self { architecture, parameters, pooling, engine })
+    }
+
+    /// The same, with a way back that ends above the `layers` lowest layers, which with the embeddings are not trained;
+    /// `None`: it goes to the embeddings. Gradients of what it leaves out stay as they are, where our own kernels compute.
+    #[must_use]
+    pub fn frozen_below(mut self, layers: Option<usize>) -> Self {
+        if let Engine::Fast(fast) = &mut self.engine {
+            fast.frozen = layers;
+        }
+        self
     }
 
     /// D, the width of a row.
@@ -288,16 +301,18 @@ impl FastLearner {
         workers::each(groups.iter_mut().collect(), &self.scratch, |_, group| {
             back::spread(group, width, pooling, slopes);
         });
-        for (number, packed) in back.iter().enumerate().rev() {
+        for (number, packed) in back.iter().enumerate().skip(self.frozen.unwrap_or(0)).rev() {
             workers::each(groups.iter_mut().collect(), &self.scratch, |scratch, group| {
                 back::through_layer((fast, packed), number, group, drops, scratch);
             });
             slopes::of_layer(fast, number, groups, (gradients, &self.index), &self.scratch);
         }
-        workers::each(groups.iter_mut().collect(), &self.scratch, |_, group| {
-            back::through_embeddings(fast, group, drops);
-        });
-        slopes::of_embeddings(fast, groups, (gradients, &self.index));
+        if self.frozen.is_none() {
+            workers::each(groups.iter_mut().collect(), &self.scratch, |_, group| {
+                back::through_embeddings(fast, group, drops);
+            });
+            slopes::of_embeddings(fast, groups, (gradients, &self.index));
+        }
     }
 }
 
