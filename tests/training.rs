@@ -5,7 +5,9 @@ use nearmiss::data::{DocId, Instance, Passage, QueryId, Quiet, Seed, TrainingPas
 use nearmiss::encode::{BiEncoder, FreshEncoder};
 use nearmiss::train::loss::{Needs, TABLE};
 use nearmiss::train::validation::{self, Better, split};
-use nearmiss::train::{InBatch, LossSettings, TrainError, TrainSettings, Trained, Trainer, Validation};
+use nearmiss::train::{
+    Alongside, InBatch, LossSettings, Renewal, TrainError, TrainSettings, Trained, Trainer, Validation,
+};
 use std::cell::Cell;
 use std::error::Error;
 use std::path::Path;
@@ -232,7 +234,12 @@ fn the_best_state_is_kept_and_training_ends_without_gain() -> Result<(), Box<dyn
         let trainer = Trainer { settings, seed: Seed(5), checkpoint: folder.path().join(name) };
         let value = looks(values);
         let validation = Validation { measure: "m".into(), better: Better::Higher, value: &value };
-        let trained = trainer.train_validated(&encoder, &instances()?, Some(&validation), &Quiet)?;
+        let trained = trainer.train_with(
+            &encoder,
+            &instances()?,
+            Alongside { validation: Some(&validation), renewal: None },
+            &Quiet,
+        )?;
         let weights = encoder.parameters().iter().map(|(_, v)| v.flatten_all()?.to_vec1()).collect::<Result<_, _>>()?;
         Ok((trained, weights))
     };
@@ -262,7 +269,12 @@ fn a_validated_run_that_was_interrupted_ends_the_same() -> Result<(), Box<dyn Er
         let trainer = Trainer { settings: &settings, seed: Seed(5), checkpoint: folder.join("c") };
         let value = looks(&values[skip..]);
         let validation = Validation { measure: "m".into(), better: Better::Higher, value: &value };
-        let trained = trainer.train_validated(&encoder, &instances()?, Some(&validation), watch)?;
+        let trained = trainer.train_with(
+            &encoder,
+            &instances()?,
+            Alongside { validation: Some(&validation), renewal: None },
+            watch,
+        )?;
         let weights = encoder.parameters().iter().map(|(_, v)| v.flatten_all()?.to_vec1()).collect::<Result<_, _>>()?;
         Ok((trained, weights))
     };
@@ -272,6 +284,37 @@ fn a_validated_run_that_was_interrupted_ends_the_same() -> Result<(), Box<dyn Er
     // Looks before the stop: un-tuned, 2, 4, 6.
     let resumed = run(parts.path(), 4, &Quiet)?;
     assert_eq!(resumed, expected);
+    Ok(())
+}
+
+#[test]
+fn a_run_with_new_negatives_that_was_interrupted_ends_the_same() -> Result<(), Box<dyn Error>> {
+    let run = |folder: &Path, watch: &dyn Watch| -> Result<(Trained, Weights), Box<dyn Error>> {
+        let (encoder, settings) = (encoder(folder)?, settings());
+        let trainer = Trainer { settings: &settings, seed: Seed(5), checkpoint: folder.join("c") };
+        let renew = |step: usize| {
+            let mut all = instances().map_err(|error| TrainError::Validation(error.to_string().into()))?;
+            for instance in &mut all {
+                instance.negatives.iter_mut().for_each(|negative| negative.text += &format!(" Step {step} of them."));
+            }
+            Ok(all)
+        };
+        let renewal = Renewal { every: 5, renew: &renew };
+        let alongside = Alongside { validation: None, renewal: Some(&renewal) };
+        let trained = trainer.train_with(&encoder, &instances()?, alongside, watch)?;
+        let weights = encoder.parameters().iter().map(|(_, v)| v.flatten_all()?.to_vec1()).collect::<Result<_, _>>()?;
+        Ok((trained, weights))
+    };
+    let whole = tempfile::tempdir()?;
+    let expected = run(whole.path(), &Quiet)?;
+    let plain = tempfile::tempdir()?;
+    assert_ne!(train(plain.path(), &settings(), &Quiet)?.1, expected.1);
+    // Before, at and after a renewal.
+    for stop in [4, 5, 6, 10, 11] {
+        let parts = tempfile::tempdir()?;
+        assert!(run(parts.path(), &StopAfter(AtomicU64::new(stop))).is_err());
+        assert_eq!(run(parts.path(), &Quiet)?, expected, "stopped after {stop}");
+    }
     Ok(())
 }
 

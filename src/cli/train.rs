@@ -6,6 +6,7 @@ use crate::data::{Digest, Error, Provenance, Seed, jsonl};
 use crate::encode::{BiEncoder, CrossEncoder, Precision};
 use crate::experiment::judge::{JudgeSettings, Judgement};
 use crate::experiment::recipe::from_toml;
+use crate::experiment::training::Training;
 use crate::experiment::{ExperimentError, Workplace, chain, judge, training};
 use crate::train::loss::TABLE;
 use crate::train::{LossSettings, PairLoss, TrainSettings};
@@ -26,10 +27,11 @@ pub(super) struct Train {
     /// Encoder folder or name to start from; a cross-encoder may start from either kind.
     #[arg(long, value_name = "DIR")]
     pub encoder: PathBuf,
-    /// Of a cross-encoder: the collection of the instances; it is then measured on queries it was not trained on.
+    /// The collection of the instances: a cross-encoder is then measured on queries it was not trained on; a bi-encoder
+    /// needs it for `--validation-split` and `--renew-every`.
     #[arg(long, value_name = "DIR", requires = "split")]
     pub data: Option<PathBuf>,
-    /// Of a cross-encoder: the split whose queries the instances have.
+    /// The split whose queries the instances have.
     #[arg(long, requires = "data")]
     pub split: Option<String>,
     /// Of a cross-encoder: what is made small.
@@ -83,6 +85,12 @@ pub(super) struct Train {
     /// Share of the queries held out to look at the encoder with; the best state is kept.
     #[arg(long, value_name = "SHARE")]
     pub validation_share: Option<f64>,
+    /// Split of the collection to look at the encoder with, over the whole corpus; the best state is kept.
+    #[arg(long, value_name = "SPLIT", requires = "data")]
+    pub validation_split: Option<String>,
+    /// Mines the negatives of the source `dense` again after every so many steps; which, and how, is set in the file.
+    #[arg(long, value_name = "STEPS", requires = "data")]
+    pub renew_every: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -143,6 +151,10 @@ impl Train {
             Some(InBatch::All) => crate::train::InBatch::All,
             None => settings.in_batch,
         };
+        settings.validation_split = self.validation_split.clone().or(settings.validation_split);
+        if let Some(every) = self.renew_every {
+            settings.renewal.get_or_insert_default().every = every;
+        }
         if let Err(mut wrong) = settings.check() {
             // A key of the loss has no option.
             if !wrong.key.contains('.') {
@@ -161,9 +173,12 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Train) -> Result<()> {
     if arguments.task == Task::CrossEncoder {
         return run_judge(work, arguments, &settings, &base);
     }
-    if arguments.data.is_some() {
-        bail!("--data: only a cross-encoder is measured on it; for a bi-encoder see --validation-share");
+    let looks_up = settings.validation_split.is_some() || settings.renewal.is_some();
+    if arguments.data.is_some() && !looks_up {
+        bail!("--data: a bi-encoder needs it for --validation-split and --renew-every alone, and neither is given");
     }
+    let collection = arguments.data.as_ref().map(|data| work.collection(data)).transpose()?;
+    let held = collection.as_ref().zip(arguments.split.as_deref());
     let mut provenance = Provenance::new("train", json!({"train": settings, "seed": arguments.seed}))
         .input("encoder", BiEncoder::digest(&base).map_err(ExperimentError::from)?)
         .input("instances", Digest::of_file(&arguments.instances)?);
@@ -173,7 +188,8 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Train) -> Result<()> {
         instances = training::teach(work, &instances, &teacher)?;
         provenance = provenance.input("teacher", CrossEncoder::digest(&teacher).map_err(ExperimentError::from)?);
     }
-    let trained = training::train(work, &base, &instances, &settings, arguments.seed)?;
+    let how = Training { settings: &settings, seed: arguments.seed, collection: held };
+    let trained = training::train(work, &base, &instances, how)?;
     chain::publish_folder(&trained.folder, &arguments.out)?;
     provenance.counts = serde_json::to_value(&trained.summary)?;
     provenance.write_beside(&arguments.out)?;

@@ -3,7 +3,8 @@
 
 use super::recipe::{ArmRecipe, Recipe};
 use super::stages::{self, EvalStage, OpenEncoder, Workplace};
-use super::{ExperimentError, Result, generate, training, writing};
+use super::training::{self, Training};
+use super::{ExperimentError, Result, generate, writing};
 use crate::analyse::Summary;
 use crate::data::{Candidate, Collection, Error, Instance, Provenance, atomic, jsonl};
 use crate::eval::Evaluation;
@@ -252,7 +253,8 @@ fn train_arm(
     let file = taught.as_ref().unwrap_or(&prepared.file);
     for &seed in &recipe.seeds {
         work.watch.note(&format!("arm {}, seed {seed}", arm.name));
-        let trained = training::train(work, places.encoder, file, &recipe.train, seed)?;
+        let how = Training { settings: &recipe.train, seed, collection: Some((collection, &recipe.train_split)) };
+        let trained = training::train(work, places.encoder, file, how)?;
         for line in trained.summary.lines() {
             work.watch.note(&format!("arm {}, seed {seed}: {line}", arm.name));
         }

@@ -12,7 +12,7 @@ use crate::encode::{Computing, Precision};
 use crate::eval::probability::{CalibrationClass, auc, calibration, calibration_error};
 use crate::retrieve::{Bm25Settings, Searcher};
 use crate::train::card::TrainingSummary;
-use crate::train::{PairLoss, Pairs, TrainSettings, Trainer, validation};
+use crate::train::{Alongside, PairLoss, Pairs, TrainSettings, Trainer, validation};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -172,7 +172,7 @@ fn train_one(
         let trainer = Trainer { settings: how.training, seed: how.seed, checkpoint: checkpoint.clone() };
         let mut pairs = Pairs::new(&encoder, part, (how.training, how.loss), how.seed)?;
         let trained = trainer
-            .teach(&mut pairs, None, work.watch)
+            .teach(&mut pairs, Alongside::default(), work.watch)
             .map_err(|error| set_aside(error, part, &checkpoint, work.watch))?;
         let summary = TrainingSummary::new(part, 0, &trained);
         write_json(&folder.join("training.json"), &summary)?;

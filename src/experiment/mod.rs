@@ -4,8 +4,10 @@ pub mod chain;
 pub mod generate;
 pub mod indexes;
 pub mod judge;
+mod looks;
 pub mod mining;
 pub mod recipe;
+mod renewal;
 pub mod scoring;
 pub mod stages;
 pub mod training;
@@ -49,6 +51,9 @@ pub enum ExperimentError {
     /// A source over vectors without an encoder.
     #[error("the source {0} needs an encoder\n  hint: give one with --encoder")]
     NeedsEncoder(&'static str),
+    /// Training that looks something up in a collection that was not given.
+    #[error("`{0}`: expected the collection of the instances\n  hint: give it with --data and --split")]
+    NeedsCollection(String),
     /// More was cut off than may be.
     #[error(
         "{name}: {truncation}, but at most {most} % may be cut\n  hint: raise --max-truncated, cut the passages into shorter ones, or take an encoder with a longer maximal length"

@@ -1,22 +1,19 @@
-//! The stages around training: a teacher's scores for the losses that distil, queries held out to look at the encoder
-//! with, the run itself, and what is kept of it.
+//! The stages around training: a teacher's scores for the losses that distil, the run itself with what goes alongside,
+//! and what is kept of it.
 
-use super::stages::{Workplace, read_json, similarity, to_json, write_json};
+use super::looks::HeldOut;
+use super::renewal::Miner;
+use super::stages::{Workplace, read_json, to_json, write_json};
 use super::{ExperimentError, Result};
-use crate::data::id_table::IdTable;
-use crate::data::{Digest, Instance, Provenance, Qrels, QueryId, Run, Seed, Watch, atomic, jsonl};
+use crate::data::{Collection, Digest, Instance, Provenance, Seed, Watch, atomic, jsonl};
 use crate::encode::cross_encoder::{CrossEncoder, Scale};
-use crate::encode::{BiEncoder, Computing, Role};
-use crate::eval::{Dialect, Metric, Rules, evaluate};
-use crate::retrieve::Exact;
+use crate::encode::{BiEncoder, Computing};
 use crate::train::card::{Card, TrainingSummary, card};
-use crate::train::settings::Measure;
-use crate::train::validation::{self, Better};
-use crate::train::{StepRecord, TrainError, TrainSettings, Trainer, Validation, statistics};
+use crate::train::{
+    Alongside, Renewal, StepRecord, TrainError, TrainSettings, Trainer, Validation, statistics, validation,
+};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// A trained encoder in the store.
 pub struct TrainedEncoder {
@@ -30,20 +27,44 @@ pub struct TrainedEncoder {
     pub summary: TrainingSummary,
 }
 
+/// How an encoder is trained, and what is looked up on the way.
+#[derive(Clone, Copy)]
+pub struct Training<'t> {
+    /// The settings.
+    pub settings: &'t TrainSettings,
+    /// Decides the order of the instances, what is dropped, what is held out and drawn.
+    pub seed: Seed,
+    /// The collection of the instances and their split; a validation split and a renewal need it.
+    pub collection: Option<(&'t Collection, &'t str)>,
+}
+
+impl<'t> Training<'t> {
+    /// The collection and split, where `key` of the settings needs them.
+    fn needed(&self, key: &str) -> Result<(&'t Collection, &'t str)> {
+        self.collection.ok_or_else(|| ExperimentError::NeedsCollection(key.to_owned()))
+    }
+}
+
 /// Trains the encoder in `base` on `instances`; goes on at the last checkpoint after an interruption.
 ///
 /// # Errors
-/// [`ExperimentError::Train`], or a stop.
-pub fn train(
-    work: &Workplace<'_>,
-    base: &Path,
-    instances: &Path,
-    settings: &TrainSettings,
-    seed: Seed,
-) -> Result<TrainedEncoder> {
-    let stage = Provenance::new("train", json!({"train": settings, "seed": seed, "device": work.device_name}))
+/// [`ExperimentError::Train`], [`ExperimentError::NeedsCollection`], or a stop.
+pub fn train(work: &Workplace<'_>, base: &Path, instances: &Path, how: Training<'_>) -> Result<TrainedEncoder> {
+    let Training { settings, seed, .. } = how;
+    let mut stage = Provenance::new("train", json!({"train": settings, "seed": seed, "device": work.device_name}))
         .input("encoder", BiEncoder::digest(base)?)
         .input("instances", Digest::of_file(instances)?);
+    let validated = settings.validation_split.as_deref();
+    let validated =
+        validated.map(|split| Ok::<_, ExperimentError>((how.needed("validation_split")?.0, split))).transpose()?;
+    if let Some((collection, split)) = validated {
+        stage = stage.input("validation", digest(collection, split)?);
+    }
+    let renewal = settings.renewal.as_ref();
+    let renewal = renewal.map(|settings| Ok::<_, ExperimentError>((how.needed("renewal")?, settings))).transpose()?;
+    if let Some(((collection, split), _)) = renewal {
+        stage = stage.input("mined", digest(collection, split)?);
+    }
     let checkpoint = work.store.place(&stage).with_extension("checkpoint");
     let stored = work.store.get_or_make(stage, |folder, provenance| {
         let all: Vec<Instance> = jsonl::read(instances)?;
@@ -58,16 +79,25 @@ pub fn train(
             (all.clone(), Vec::new())
         };
         let trainer = Trainer { settings, seed, checkpoint: checkpoint.clone() };
-        let looks = HeldOut::new(&all, &held, settings);
-        let value = || looks.value(&encoder, work.watch).map_err(wrapped);
-        let better = if settings.validation == Measure::Loss { Better::Lower } else { Better::Higher };
-        let validation = Validation { measure: looks.measure(), better, value: &value };
-        let validation = (!held.is_empty()).then_some(&validation);
+        let looks = match validated {
+            Some((collection, split)) => Some(HeldOut::of_split(collection, split, settings)?),
+            None => (!held.is_empty()).then(|| HeldOut::of_instances(&all, &held, settings)),
+        };
+        let value = || looks.as_ref().map_or(Ok(0.0), |looks| looks.value(&encoder, work.watch)).map_err(wrapped);
+        let validation =
+            looks.as_ref().map(|looks| Validation { measure: looks.measure(), better: looks.better(), value: &value });
+        let miner = renewal
+            .map(|((collection, split), settings)| Miner::new(collection, split, (&used, settings), seed))
+            .transpose()?;
+        let renew =
+            |step| miner.as_ref().map_or(Ok(used.clone()), |miner| miner.renew(&encoder, step, work)).map_err(wrapped);
+        let renewal = renewal.map(|(_, settings)| Renewal { every: settings.every, renew: &renew });
+        let alongside = Alongside { validation: validation.as_ref(), renewal: renewal.as_ref() };
         let trained = trainer
-            .train_validated(&encoder, &used, validation, work.watch)
+            .train_with(&encoder, &used, alongside, work.watch)
             .map_err(|error| set_aside(error, &used, &checkpoint, work.watch))?;
 
-        let summary = TrainingSummary::new(&used, looks.queries.len(), &trained);
+        let summary = TrainingSummary::new(&used, looks.as_ref().map_or(0, HeldOut::len), &trained);
         jsonl::write(&folder.join("steps.jsonl"), &trained.steps)?;
         statistics::write(&folder.join("statistics.safetensors"), &trained.steps)?;
         write_json(&folder.join("training.json"), &summary)?;
@@ -92,6 +122,12 @@ pub fn train(
     })
 }
 
+/// Digest of a corpus and of what a split asks of it.
+fn digest(collection: &Collection, split: &str) -> Result<Digest> {
+    let (corpus, split) = (collection.corpus_digest()?, collection.split_digest(split)?);
+    Ok(Digest::of_bytes(format!("{corpus}{split}").as_bytes()))
+}
+
 /// Where training stopped being finite, the instances of that step are written beside the checkpoint, to be looked at.
 pub(super) fn set_aside(error: TrainError, instances: &[Instance], checkpoint: &Path, watch: &dyn Watch) -> TrainError {
     if let TrainError::NotFinite { step, members, .. } = &error {
@@ -112,73 +148,6 @@ fn wrapped(error: ExperimentError) -> TrainError {
         ExperimentError::Encode(error) => error.into(),
         ExperimentError::Train(error) => error,
         other => TrainError::Validation(Box::new(other)),
-    }
-}
-
-/// Queries that are not trained on, and the pool of passages their positives are looked for in.
-struct HeldOut<'h> {
-    instances: &'h [Instance],
-    settings: &'h TrainSettings,
-    queries: Vec<(&'h QueryId, &'h str)>,
-    ids: Arc<IdTable>,
-    texts: Vec<&'h str>,
-    qrels: Qrels,
-}
-
-impl<'h> HeldOut<'h> {
-    /// The pool are the passages of `all` instances, each once; `held` are those of the held-out queries.
-    fn new(all: &'h [Instance], held: &'h [Instance], settings: &'h TrainSettings) -> Self {
-        let mut pool: BTreeMap<String, &str> = BTreeMap::new();
-        for passage in all.iter().flat_map(|instance| std::iter::once(&instance.positive).chain(&instance.negatives)) {
-            pool.insert(passage.passage.to_string(), &passage.text);
-        }
-        let ids = Arc::new(IdTable::new(pool.keys().map(String::as_str)));
-        let mut qrels = Qrels::default();
-        let mut queries: BTreeMap<&QueryId, &str> = BTreeMap::new();
-        for instance in held {
-            queries.insert(&instance.query_id, &instance.query);
-            if let Some(row) = ids.row(&instance.positive.passage.to_string()) {
-                qrels.insert(instance.query_id.clone(), ids.id(row), 1);
-            }
-        }
-        let texts = pool.into_values().collect();
-        Self { instances: held, settings, queries: queries.into_iter().collect(), ids, texts, qrels }
-    }
-
-    /// What a look measures, over what.
-    fn measure(&self) -> String {
-        let queries = self.queries.len();
-        match self.settings.validation {
-            Measure::Ndcg => {
-                format!(
-                    "nDCG@{} of {queries} held-out queries over {} passages",
-                    self.settings.validation_depth,
-                    self.texts.len()
-                )
-            }
-            Measure::Loss => format!("loss of {queries} held-out queries"),
-        }
-    }
-
-    fn value(&self, encoder: &BiEncoder, watch: &dyn Watch) -> Result<f64> {
-        if self.settings.validation == Measure::Loss {
-            return Ok(validation::loss(encoder, self.instances, self.settings, watch)?);
-        }
-        let depth = self.settings.validation_depth;
-        let texts: Vec<&str> = self.queries.iter().map(|&(_, text)| text).collect();
-        let queries = encoder.encode(&texts, Role::Query, watch)?.vectors;
-        let passages = encoder.encode(&self.texts, Role::Document, watch)?.vectors;
-        let index = Exact::new(self.ids.clone(), Arc::new(passages), similarity(encoder))?;
-        let rows: Vec<_> = (0..queries.len()).map(|row| queries.row(row)).collect();
-        let rows: Vec<&[f32]> = rows.iter().map(AsRef::as_ref).collect();
-        let mut run = Run::default();
-        for ((query, _), hits) in self.queries.iter().zip(index.best(&rows, depth)) {
-            run.insert((*query).clone(), hits);
-        }
-        let metric: Metric =
-            format!("ndcg@{depth}").parse().map_err(|error| TrainError::Validation(Box::new(error)))?;
-        let rules = Rules::new(Dialect::default());
-        Ok(evaluate(&run.lists(), &self.qrels, &[metric], &rules).mean[&metric])
     }
 }
 

@@ -2,6 +2,7 @@
 //! is whole or absent. The order of instances follows from the seed and the step, so nothing else is needed.
 
 use super::optimiser::AdamW;
+use super::renewal::Renewed;
 use super::trainer::StepRecord;
 use super::validation::Check;
 use super::{Result, TrainError};
@@ -21,13 +22,15 @@ pub(super) struct Position {
     pub(super) checks: Vec<Check>,
     /// The weights at the best look, where it is past.
     pub(super) best: Option<Weights>,
+    /// The instances, where they are no longer those of the start.
+    pub(super) renewed: Option<Renewed>,
 }
 
 impl Position {
     /// Before the first step.
     pub(super) fn start(parameters: &Parameters, device: &Device) -> Result<Self> {
         let optimiser = AdamW::new(parameters, device)?;
-        Ok(Self { optimiser, steps: Vec::new(), checks: Vec::new(), best: None })
+        Ok(Self { optimiser, steps: Vec::new(), checks: Vec::new(), best: None, renewed: None })
     }
 
     pub(super) fn save(&self, place: &Path, parameters: &Parameters) -> Result<()> {
@@ -40,6 +43,7 @@ impl Position {
             }
             jsonl::write(&folder.join("steps.jsonl"), &self.steps)?;
             jsonl::write(&folder.join("checks.jsonl"), &self.checks)?;
+            jsonl::write(&folder.join("renewed.jsonl"), self.renewed.iter())?;
             Ok::<(), TrainError>(())
         })
     }
@@ -51,13 +55,14 @@ impl Position {
         }
         let steps: Vec<StepRecord> = jsonl::read(&place.join("steps.jsonl"))?;
         let checks: Vec<Check> = jsonl::read(&place.join("checks.jsonl"))?;
+        let renewed = jsonl::read(&place.join("renewed.jsonl"))?.pop();
         let weights = candle_core::safetensors::load(place.join("weights.safetensors"), device)?;
         let moments = candle_core::safetensors::load(place.join("moments.safetensors"), device)?;
         let kept = place.join("best.safetensors");
         let best = kept.is_file().then(|| candle_core::safetensors::load(&kept, device)).transpose()?;
         put(parameters, &weights, place)?;
         let optimiser = AdamW::restored(parameters, moments, steps.len()).ok_or_else(|| broken(place))?;
-        Ok(Some(Self { optimiser, steps, checks, best }))
+        Ok(Some(Self { optimiser, steps, checks, best, renewed }))
     }
 }
 

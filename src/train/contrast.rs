@@ -84,4 +84,9 @@ impl Pupil for Contrast<'_> {
         )?;
         Ok(Learned { loss, tallies })
     }
+
+    fn renew(&mut self, instances: &[Instance]) -> Result<()> {
+        self.material = Material::new(self.encoder, instances, self.settings)?;
+        Ok(())
+    }
 }

@@ -52,18 +52,23 @@ impl<'p> Pairs<'p> {
         if encoder.labels().len() != 1 {
             return Err(TrainError::Labels(encoder.labels().len()));
         }
-        let each = 1 + even(instances)?;
-        let pairs: Vec<(&str, &str)> = instances
-            .iter()
-            .flat_map(|instance| {
-                let passages = std::iter::once(&instance.positive).chain(&instance.negatives);
-                passages.map(|passage| (instance.query.as_str(), passage.text.as_str()))
-            })
-            .collect();
-        let tokens = encoder.tokenize(&pairs)?;
+        let (tokens, each) = tokenized(encoder, instances)?;
         let learner = encoder.learner(settings.precision)?.frozen_below(settings.freeze_layers);
         Ok(Self { encoder, settings, loss, seed, learner, tokens, each })
     }
+}
+
+/// The pairs of `instances`, and how many each has.
+fn tokenized(encoder: &CrossEncoder, instances: &[Instance]) -> Result<(TokenizedPairs, usize)> {
+    let each = 1 + even(instances)?;
+    let pairs: Vec<(&str, &str)> = instances
+        .iter()
+        .flat_map(|instance| {
+            let passages = std::iter::once(&instance.positive).chain(&instance.negatives);
+            passages.map(|passage| (instance.query.as_str(), passage.text.as_str()))
+        })
+        .collect();
+    Ok((encoder.tokenize(&pairs)?, each))
 }
 
 impl Pupil for Pairs<'_> {
@@ -107,5 +112,10 @@ impl Pupil for Pairs<'_> {
         let how = (dropping, settings.activation_memory << 20);
         let loss = learn((learner, encoder.parameters()), &sequences, how, value, gradients)?;
         Ok(Learned { loss, tallies: Tallies::new(0) })
+    }
+
+    fn renew(&mut self, instances: &[Instance]) -> Result<()> {
+        (self.tokens, self.each) = tokenized(self.encoder, instances)?;
+        Ok(())
     }
 }

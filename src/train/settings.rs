@@ -1,6 +1,7 @@
 //! How an encoder is trained: every key with its unit, range, default and what it trades.
 
 use super::loss::{Directions, LossSettings};
+use super::renewal::RenewalSettings;
 use super::schedule::{Curve, rate};
 use crate::encode::Precision;
 use serde::{Deserialize, Serialize};
@@ -110,6 +111,10 @@ pub struct TrainSettings {
     /// Share of the queries that are held out to look at the encoder with, 0 to below 1. Default 0: no looks. More makes
     /// the looks surer, and leaves less to train on.
     pub validation_share: f64,
+    /// Split of the collection whose queries are looked at, over all its passages; default none. With it `validation_share`
+    /// is 0. Truer than a share of the training queries over the instances' passages, and each look embeds the corpus.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_split: Option<String>,
     /// What a look measures: `ndcg` over the passages of all instances, or `loss`. Default ndcg.
     pub validation: Measure,
     /// Hits that nDCG looks at, 1 and up. Default 10.
@@ -118,6 +123,9 @@ pub struct TrainSettings {
     pub validate_every: usize,
     /// Looks without gain after which training ends, 0: never. Default 3. Fewer can end in a dip, more takes longer.
     pub patience: usize,
+    /// Mines negatives again on the way, with the encoder as it is then. Default none: they stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<RenewalSettings>,
     /// Steps between checkpoints that an interrupted run goes on from, 1 and up. Default 20.
     pub checkpoint_every: usize,
 }
@@ -144,10 +152,12 @@ impl Default for TrainSettings {
             precision: Precision::F32,
             activation_memory: 4096,
             validation_share: 0.0,
+            validation_split: None,
             validation: Measure::Ndcg,
             validation_depth: 10,
             validate_every: 0,
             patience: 3,
+            renewal: None,
             checkpoint_every: 20,
         }
     }
@@ -189,7 +199,15 @@ impl TrainSettings {
                 return Err(InvalidSetting::new(key, expected, found));
             }
         }
+        if self.validation_split.is_some() && (self.validation_share > 0.0 || self.validation == Measure::Loss) {
+            let expected = "one kind of validation: a share of the queries, or nDCG on a split";
+            let found = format!("validation_share {} and validation_split", self.validation_share);
+            return Err(InvalidSetting::new("validation_split", expected, found));
+        }
         self.loss.check().map_err(|wrong| wrong.under("loss"))?;
+        if let Some(renewal) = &self.renewal {
+            renewal.check().map_err(|wrong| wrong.under("renewal"))?;
+        }
         if self.loss.directions == Some(Directions::Both) && self.in_batch == InBatch::None {
             let expected = "query-to-passage where in_batch is none";
             return Err(InvalidSetting::new("loss.directions", expected, "both")

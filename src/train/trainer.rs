@@ -3,6 +3,7 @@
 use super::checkpoint::{self, Position};
 use super::contrast::Contrast;
 use super::optimiser::{Step, clipping};
+use super::renewal::{Alongside, Renewed};
 use super::settings::TrainSettings;
 use super::statistics::{SourceWeight, Tallies};
 use super::validation::{Check, Curve, Validation};
@@ -97,6 +98,12 @@ pub trait Pupil {
     /// # Errors
     /// [`TrainError::Encode`], [`TrainError::Candle`]; [`TrainError::Detached`] when the loss does not depend on the rows.
     fn learn(&mut self, turn: Turn<'_>, gradients: &mut Gradients) -> Result<Learned>;
+
+    /// Takes `instances`, as many as it has, in place of its own.
+    ///
+    /// # Errors
+    /// As where it was made.
+    fn renew(&mut self, instances: &[Instance]) -> Result<()>;
 }
 
 /// What is the same in all steps of a run.
@@ -107,41 +114,38 @@ struct Frame {
 }
 
 impl Trainer<'_> {
-    /// As [`Trainer::train_validated`], without looks at held-out queries.
+    /// As [`Trainer::train_with`], with nothing alongside.
     ///
     /// # Errors
     /// As there.
     pub fn train(&self, encoder: &BiEncoder, instances: &[Instance], watch: &dyn Watch) -> Result<Trained> {
-        self.train_validated(encoder, instances, None, watch)
+        self.train_with(encoder, instances, Alongside::default(), watch)
     }
 
     /// Trains the weights of `encoder` in place, contrastively.
     ///
     /// # Errors
     /// As [`Contrast::new`] and [`Trainer::teach`].
-    pub fn train_validated(
+    pub fn train_with(
         &self,
         encoder: &BiEncoder,
         instances: &[Instance],
-        validation: Option<&Validation<'_>>,
+        alongside: Alongside<'_>,
         watch: &dyn Watch,
     ) -> Result<Trained> {
-        self.teach(&mut Contrast::new(encoder, instances, self.settings, self.seed)?, validation, watch)
+        self.teach(&mut Contrast::new(encoder, instances, self.settings, self.seed)?, alongside, watch)
     }
 
     /// Trains the weights of `pupil` in place. A checkpoint left by an interrupted run of the same settings is
     /// taken up; the result is bit for bit that of an uninterrupted run. With a validation, the un-tuned state is
-    /// looked at first, and at the end the weights are those of the best look after training began.
+    /// looked at first, and at the end the weights are those of the best look after training began. With a renewal,
+    /// the instances change on the way.
     ///
     /// # Errors
     /// [`TrainError::Gradient`] when after the first backward a variable has no finite gradient;
-    /// [`TrainError::NotFinite`] when the loss or gradient stops being a number; those of the validation.
-    pub fn teach(
-        &self,
-        pupil: &mut dyn Pupil,
-        validation: Option<&Validation<'_>>,
-        watch: &dyn Watch,
-    ) -> Result<Trained> {
+    /// [`TrainError::NotFinite`] when the loss or gradient stops being a number; those of what goes alongside.
+    pub fn teach(&self, pupil: &mut dyn Pupil, alongside: Alongside<'_>, watch: &dyn Watch) -> Result<Trained> {
+        let validation = alongside.validation;
         let instances = pupil.instances();
         let frame = Frame { total: self.steps(instances), frozen: self.frozen(pupil.parameters())? };
         let total = frame.total;
@@ -153,6 +157,9 @@ impl Trainer<'_> {
             None => Position::start(pupil.parameters(), pupil.device())?,
         };
         position.optimiser.freeze(&frame.frozen);
+        if let Some(renewed) = &position.renewed {
+            pupil.renew(&renewed.instances)?;
+        }
         let mut gradients = Gradients::new(pupil.parameters(), pupil.device());
         if position.checks.is_empty() {
             look(pupil.parameters(), &mut position, validation, watch)?;
@@ -164,6 +171,7 @@ impl Trainer<'_> {
                 position.save(&self.checkpoint, pupil.parameters())?;
                 watch.check()?;
             }
+            renew(pupil, &mut position, alongside, watch)?;
             let record = self.step(pupil, &mut gradients, &mut position, &frame)?;
             let done = record.step;
             position.steps.push(record);
@@ -268,6 +276,20 @@ impl Trainer<'_> {
                 && validation.curve(position.checks.clone()).since_best() >= self.settings.patience
         })
     }
+}
+
+/// Gives `pupil` new negatives when they are due.
+fn renew(pupil: &mut dyn Pupil, position: &mut Position, alongside: Alongside<'_>, watch: &dyn Watch) -> Result<()> {
+    let Some(renewal) = alongside.renewal else { return Ok(()) };
+    let (step, last) = (position.steps.len(), position.renewed.as_ref().map_or(0, |renewed| renewed.step));
+    if step == last || !step.is_multiple_of(renewal.every) {
+        return Ok(());
+    }
+    let instances = (renewal.renew)(step)?;
+    pupil.renew(&instances)?;
+    watch.note(&format!("after step {step}: negatives mined again"));
+    position.renewed = Some(Renewed { step, instances });
+    Ok(())
 }
 
 /// Measures the state as it is now, and keeps the weights when they are the best so far.
