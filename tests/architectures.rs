@@ -7,6 +7,7 @@ use nearmiss::data::{Quiet, Seed};
 use nearmiss::encode::cross_encoder::Scale;
 use nearmiss::encode::dense::{Activation, Dense};
 use nearmiss::encode::family::FAMILIES;
+use nearmiss::encode::frozen::FROZEN;
 use nearmiss::encode::parameters::Parameters;
 use nearmiss::encode::pooling::Pooling;
 use nearmiss::encode::settings::Length;
@@ -33,6 +34,24 @@ fn config(family: &str, vocabulary: usize) -> Value {
     let shared =
         json!({"model_type": family, "vocab_size": vocabulary, "max_position_embeddings": 40, "pad_token_id": 0});
     let sizes = match family {
+        "modernbert" => json!({
+            "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
+            "norm_eps": 1e-5, "local_attention": 8, "layer_types": ["full_attention", "sliding_attention"],
+            "rope_parameters": {"full_attention": {"rope_theta": 1e4}, "sliding_attention": {"rope_theta": 1e3}},
+        }),
+        "deberta-v2" => json!({
+            "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
+            "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "type_vocab_size": 0,
+            "initializer_range": 0.02, "layer_norm_eps": 1e-7, "relative_attention": true, "max_relative_positions": -1,
+            "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": true, "position_biased_input": false,
+            "pos_att_type": ["p2c", "c2p"],
+        }),
+        "nomic_bert" => json!({"n_embd": 32, "n_layer": 2, "n_head": 2, "n_inner": 48, "n_positions": 40}),
+        "t5" => json!({
+            "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2, "n_positions": 40, "eos_token_id": 1,
+            "relative_attention_num_buckets": 8, "dropout_rate": 0.1, "layer_norm_epsilon": 1e-6, "is_encoder_decoder": true,
+            "initializer_factor": 1.0, "feed_forward_proj": "gated-gelu",
+        }),
         "distilbert" => json!({"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48, "activation": "gelu"}),
         _ => json!({
             "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
@@ -73,6 +92,35 @@ fn write(folder: &Path, family: &str, pooling: Pooling, dense: Option<&Dense>) -
     }
     modules.push(json!({"path": "3_Normalize", "type": "a.Normalize"}));
     put("modules.json", &modules.into())?;
+    Ok(())
+}
+
+/// What candle-transformers computes: the numbers are held against transformers by tests/peers/architectures.py.
+#[test]
+fn frozen_rows_embed_whatever_the_batch_and_are_not_trained() -> Result<(), Box<dyn Error>> {
+    for row in &FROZEN {
+        let folder = tempfile::tempdir()?;
+        write(folder.path(), row.name, Pooling::Mean, None)?;
+        let encoder = BiEncoder::open(folder.path(), &Device::Cpu).map_err(|error| format!("{}: {error}", row.name))?;
+        let together = encoder.encode(&TEXTS, Role::Document, &Quiet)?.vectors;
+        for (place, text) in TEXTS.iter().enumerate() {
+            let alone = encoder.encode(&[text], Role::Document, &Quiet)?.vectors;
+            let apart =
+                together.row(place).iter().zip(alone.row(0).iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-5, "{}: {apart} for {text:?}", row.name);
+        }
+        let first = together.row(0).into_owned();
+        assert!((1..TEXTS.len()).all(|other| together.row(other)[..] != first[..]), "{}: all texts alike", row.name);
+        let refused = encoder.learner(Precision::F32).err().ok_or("trained")?.to_string();
+        assert!(refused.contains(row.name) && refused.contains("not trained"), "{refused}");
+        // What is computed one way only is refused in any other, by its key.
+        let path = folder.path().join("config.json");
+        let mut changed: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+        changed["vocab_size"] = 7.into();
+        std::fs::write(&path, changed.to_string())?;
+        let refused = BiEncoder::open(folder.path(), &Device::Cpu).err().ok_or("opened")?.to_string();
+        assert!(refused.contains("shape [7, 32]"), "{}: {refused}", row.name);
+    }
     Ok(())
 }
 

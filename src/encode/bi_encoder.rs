@@ -212,7 +212,8 @@ impl BiEncoder {
     /// The trunk as training uses it.
     ///
     /// # Errors
-    /// [`EncodeError::Precision`], [`EncodeError::ArchitecturePrecision`] when bf16 is not to be had.
+    /// [`EncodeError::Frozen`] when it is not trained; [`EncodeError::Precision`],
+    /// [`EncodeError::ArchitecturePrecision`] when bf16 is not to be had.
     pub fn learner(&self, precision: Precision) -> Result<Learner<'_>> {
         let computing = Computing { precision, ..self.computing };
         Learner::new((&self.architecture, &self.parameters), self.settings.pooling, computing, &self.device)

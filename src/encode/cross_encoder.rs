@@ -88,7 +88,7 @@ impl CrossEncoder {
         let tokenizer = Tokenizer::open(&folder.join("tokenizer.json"), max_length).map_err(data::Error::from)?;
         let own = own_activation(folder, &config, labels.len())?;
 
-        let head = architecture.head();
+        let head = architecture.head()?;
         let width = architecture.width();
         let mut wanted = architecture.weights();
         wanted.extend(head_weights(head, width, labels.len()));
@@ -149,7 +149,7 @@ impl CrossEncoder {
             Ok(x.matmul(&get("weight")?.t()?)?.broadcast_add(get("bias")?)?)
         };
         let mut hidden = self.head.activation.of(&linear(rows, self.head.dense)?)?;
-        let Architecture::Bert(config) = &self.architecture;
+        let config = self.architecture.trained()?;
         if let Some(dropout) = Dropout::new(dropping.share.unwrap_or(config.hidden_dropout_prob), dropping.key) {
             let (count, width) = hidden.dims2()?;
             let mask = (0u32..).take(count).flat_map(|pair| {
@@ -270,7 +270,7 @@ impl CrossEncoder {
 pub fn has_head(folder: &Path) -> Result<bool> {
     let architecture = Architecture::read(&folder.join("config.json"))?;
     let file = WeightFile::open(&folder.join("model.safetensors"), architecture.prefix(), &Device::Cpu)?;
-    Ok(file.has(&format!("{}.weight", architecture.head().labels)))
+    Ok(file.has(&format!("{}.weight", architecture.head()?.labels)))
 }
 
 /// Writes to the folder `into` a cross-encoder of one label with the trunk of the encoder in `base` and a head of weights
@@ -281,7 +281,8 @@ pub fn has_head(folder: &Path) -> Result<bool> {
 pub fn fresh(base: &Path, into: &Path, seed: Seed) -> Result<()> {
     let path = base.join("config.json");
     let architecture = Architecture::read(&path)?;
-    let head = architecture.head();
+    architecture.trained()?;
+    let head = architecture.head()?;
     let file = WeightFile::open(&base.join("model.safetensors"), architecture.prefix(), &Device::Cpu)?;
     let trunk = Parameters::take(file, &architecture.weights())?;
     let mut random = seed.stream("encode/cross-encoder/head");

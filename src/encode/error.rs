@@ -51,6 +51,14 @@ pub enum EncodeError {
     /// bf16 was asked for an architecture that the CPU's own kernels do not compute.
     #[error("bf16 is not computed for {0}\n  hint: take --precision f32")]
     ArchitecturePrecision(&'static str),
+    /// An architecture that is not trained.
+    #[error(
+        "{0} embeds and judges here, and is not trained\n  hint: train one of the BERT family: bert, distilbert, roberta, xlm-roberta, mpnet"
+    )]
+    Frozen(&'static str),
+    /// An architecture whose cross-encoders are not computed.
+    #[error("a cross-encoder over {0} is not computed\n  hint: take one of the BERT family, or deberta-v2")]
+    NoHead(&'static str),
     /// Vectors hold values that a storage has no number for.
     #[error("vectors of this encoder hold values beyond what {0:?} can\n  hint: take --vectors f32")]
     NotStorable(super::vectors::Storage),

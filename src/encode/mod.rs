@@ -10,6 +10,7 @@ pub mod device;
 mod drops;
 pub mod error;
 pub mod family;
+pub mod frozen;
 mod fast_bert;
 pub mod folder;
 mod fused;

@@ -5,6 +5,7 @@ use super::bert_config::{BertConfig, read_config};
 use super::drops::Drops;
 use super::family::{Bias, FAMILIES, HeadNames};
 use super::fast_bert::FastBert;
+use super::frozen::{FROZEN, Frozen};
 use super::kernels::{Instructions, Precision};
 use super::packing::PackedBatch;
 use super::{EncodeError, Result};
@@ -77,12 +78,14 @@ pub trait Trunk: Send + Sync {
 pub enum Architecture {
     /// BERT and what differs from it in names and embeddings: a row of [`FAMILIES`] each.
     Bert(BertConfig),
+    /// What candle-transformers computes: a row of [`FROZEN`] each. It is not trained.
+    Frozen(Frozen),
 }
 
 impl Architecture {
     /// Names that `config.json` may give as `model_type`.
     pub fn supported() -> impl Iterator<Item = &'static str> {
-        FAMILIES.iter().map(|family| family.name)
+        FAMILIES.iter().map(|family| family.name).chain(FROZEN.iter().map(|row| row.name))
     }
 
     /// The architecture that a `config.json` describes.
@@ -95,9 +98,23 @@ impl Architecture {
         if let Some(family) = FAMILIES.iter().find(|family| named == Some(family.name)) {
             return Ok(Self::Bert(read_config(family, &value, path)?));
         }
+        if let Some(frozen) = named.map(|name| Frozen::read(name, &value, path)).transpose()?.flatten() {
+            return Ok(Self::Frozen(frozen));
+        }
         let supported = format!("one of: {}", Self::supported().collect::<Vec<_>>().join(", "));
         let found = named.map_or_else(|| "no such key".to_owned(), |name| format!("{name:?}"));
         Err(data::Error::from(Fault::new(path, supported, found).key("model_type")).into())
+    }
+
+    /// The numbers of an architecture that can be trained.
+    ///
+    /// # Errors
+    /// [`EncodeError::Frozen`] for the others.
+    pub fn trained(&self) -> Result<&BertConfig> {
+        match self {
+            Self::Bert(config) => Ok(config),
+            Self::Frozen(frozen) => Err(EncodeError::Frozen(frozen.row.name)),
+        }
     }
 
     /// Names and shapes of its weights.
@@ -105,6 +122,7 @@ impl Architecture {
     pub fn weights(&self) -> Vec<(String, Shape)> {
         match self {
             Self::Bert(config) => config.weights(),
+            Self::Frozen(frozen) => frozen.weights(),
         }
     }
 
@@ -113,14 +131,18 @@ impl Architecture {
     pub fn prefix(&self) -> &'static str {
         match self {
             Self::Bert(config) => config.family.prefix,
+            Self::Frozen(frozen) => frozen.prefix(),
         }
     }
 
     /// Names of a cross-encoder's head over it.
-    #[must_use]
-    pub fn head(&self) -> HeadNames {
+    ///
+    /// # Errors
+    /// [`EncodeError::NoHead`] when there is none that we compute.
+    pub fn head(&self) -> Result<HeadNames> {
         match self {
-            Self::Bert(config) => config.family.head,
+            Self::Bert(config) => Ok(config.family.head),
+            Self::Frozen(frozen) => frozen.head(),
         }
     }
 
@@ -129,6 +151,7 @@ impl Architecture {
     pub fn width(&self) -> usize {
         match self {
             Self::Bert(config) => config.hidden_size,
+            Self::Frozen(frozen) => frozen.width(),
         }
     }
 
@@ -137,6 +160,7 @@ impl Architecture {
     pub fn positions(&self) -> usize {
         match self {
             Self::Bert(config) => config.longest(),
+            Self::Frozen(frozen) => frozen.positions(),
         }
     }
 
@@ -145,11 +169,14 @@ impl Architecture {
     /// # Errors
     /// [`EncodeError::Precision`], [`EncodeError::ArchitecturePrecision`] when bf16 is not to be had.
     pub(super) fn inference(&self, computing: Computing) -> Result<Kernels> {
-        let Self::Bert(config) = self;
-        let kernels = if config.family.bias == Bias::Absent { computing.kernels } else { Kernels::Composed };
+        let (name, own) = match self {
+            Self::Bert(config) => (config.family.name, config.family.bias == Bias::Absent),
+            Self::Frozen(frozen) => (frozen.row.name, false),
+        };
+        let kernels = if own { computing.kernels } else { Kernels::Composed };
         match (computing.precision, kernels) {
             (Precision::Bf16, Kernels::Composed) if kernels == computing.kernels => Err(EncodeError::Precision),
-            (Precision::Bf16, Kernels::Composed) => Err(EncodeError::ArchitecturePrecision(config.family.name)),
+            (Precision::Bf16, Kernels::Composed) => Err(EncodeError::ArchitecturePrecision(name)),
             _ => Ok(kernels),
         }
     }
@@ -161,6 +188,7 @@ impl Architecture {
     pub(super) fn build_fast(&self, computing: Computing, weights: &Weights<'_>) -> Result<FastBert> {
         match self {
             Self::Bert(config) => FastBert::new(config, (computing.instructions, computing.precision), weights),
+            Self::Frozen(frozen) => Err(EncodeError::Frozen(frozen.row.name)),
         }
     }
 
@@ -171,6 +199,7 @@ impl Architecture {
     pub fn build(&self, kernels: Kernels, weights: &Weights<'_>) -> Result<Box<dyn Trunk>> {
         match self {
             Self::Bert(config) => Ok(Box::new(Bert::new(config, kernels, weights)?)),
+            Self::Frozen(frozen) => frozen.build(weights),
         }
     }
 }

@@ -15,6 +15,7 @@ mod tape;
 
 pub use gradients::Gradients;
 
+use super::bert_config::BertConfig;
 use super::drops::Drops;
 use super::fast_bert::FastBert;
 use super::packing::{PackedBatch, group_by_length};
@@ -52,7 +53,7 @@ pub struct Dropping {
 
 /// A trunk as training uses it.
 pub struct Learner<'e> {
-    architecture: &'e Architecture,
+    config: &'e BertConfig,
     parameters: &'e Parameters,
     pooling: Pooling,
     engine: Engine<'e>,
@@ -91,13 +92,15 @@ impl<'e> Learner<'e> {
     /// The trunk of `architecture` over `parameters`.
     ///
     /// # Errors
-    /// [`super::EncodeError::Precision`], [`super::EncodeError::ArchitecturePrecision`] when bf16 is not to be had.
+    /// [`super::EncodeError::Frozen`] when it is not trained; [`super::EncodeError::Precision`],
+    /// [`super::EncodeError::ArchitecturePrecision`] when bf16 is not to be had.
     pub(super) fn new(
         (architecture, parameters): (&'e Architecture, &'e Parameters),
         pooling: Pooling,
         computing: Computing,
         device: &'e Device,
     ) -> Result<Self> {
+        let config = architecture.trained()?;
         let engine = match architecture.inference(computing)? {
             Kernels::Fused => Engine::Fast(Box::new(FastLearner {
                 architecture: architecture.clone(),
@@ -110,7 +113,7 @@ impl<'e> Learner<'e> {
             })),
             Kernels::Composed => Engine::Graph(GraphLearner::new((architecture, parameters), computing, device)?),
         };
-        Ok(Self { architecture, parameters, pooling, engine })
+        Ok(Self { config, parameters, pooling, engine })
     }
 
     /// The same, with a way back that ends above the `layers` lowest layers, which with the embeddings are not trained;
@@ -126,7 +129,7 @@ impl<'e> Learner<'e> {
     /// D, the width of a row.
     #[must_use]
     pub fn width(&self) -> usize {
-        self.architecture.width()
+        self.config.hidden_size
     }
 
     /// Bytes that a batch of `tokens` tokens needs at once, forward and back; 0 where it is not known.
@@ -134,7 +137,7 @@ impl<'e> Learner<'e> {
     pub fn bytes(&self, tokens: usize) -> usize {
         match &self.engine {
             Engine::Fast(_) => {
-                let Architecture::Bert(config) = self.architecture;
+                let config = self.config;
                 let heads = (config.num_attention_heads, config.hidden_size / config.num_attention_heads);
                 let widths = Widths { hidden: config.hidden_size, inner: config.intermediate_size, heads };
                 widths.per_token(config.num_hidden_layers) * tokens * size_of::<f32>()
@@ -189,7 +192,7 @@ impl<'e> Learner<'e> {
         members: &[usize],
         dropping: Option<Dropping>,
     ) -> Result<(Tensor, Recording)> {
-        let Architecture::Bert(config) = self.architecture;
+        let config = self.config;
         let drops = dropping.map_or_else(Drops::default, |Dropping { share, key }| {
             let own = (config.hidden_dropout_prob, config.attention_probs_dropout_prob);
             Drops::new(share.map_or(own, |share| (share, share)), config.family.attended, key)
