@@ -2,8 +2,8 @@
 
 use candle_core::{Device, Tensor};
 use nearmiss::data::{DocId, Instance, Passage, QueryId, Quiet, Seed, TrainingPassage, Watch};
-use nearmiss::encode::{BiEncoder, FreshEncoder};
-use nearmiss::train::loss::{Needs, TABLE};
+use nearmiss::encode::{BiEncoder, FreshEncoder, Role};
+use nearmiss::train::loss::{GuideMargin, Needs, TABLE};
 use nearmiss::train::validation::{self, Better, split};
 use nearmiss::train::{
     Alongside, InBatch, LossSettings, Renewal, TrainError, TrainSettings, Trained, Trainer, Validation,
@@ -237,7 +237,7 @@ fn the_best_state_is_kept_and_training_ends_without_gain() -> Result<(), Box<dyn
         let trained = trainer.train_with(
             &encoder,
             &instances()?,
-            Alongside { validation: Some(&validation), renewal: None },
+            Alongside { validation: Some(&validation), ..Alongside::default() },
             &Quiet,
         )?;
         let weights = encoder.parameters().iter().map(|(_, v)| v.flatten_all()?.to_vec1()).collect::<Result<_, _>>()?;
@@ -272,7 +272,7 @@ fn a_validated_run_that_was_interrupted_ends_the_same() -> Result<(), Box<dyn Er
         let trained = trainer.train_with(
             &encoder,
             &instances()?,
-            Alongside { validation: Some(&validation), renewal: None },
+            Alongside { validation: Some(&validation), ..Alongside::default() },
             watch,
         )?;
         let weights = encoder.parameters().iter().map(|(_, v)| v.flatten_all()?.to_vec1()).collect::<Result<_, _>>()?;
@@ -300,7 +300,7 @@ fn a_run_with_new_negatives_that_was_interrupted_ends_the_same() -> Result<(), B
             Ok(all)
         };
         let renewal = Renewal { every: 5, renew: &renew };
-        let alongside = Alongside { validation: None, renewal: Some(&renewal) };
+        let alongside = Alongside { renewal: Some(&renewal), ..Alongside::default() };
         let trained = trainer.train_with(&encoder, &instances()?, alongside, watch)?;
         let weights = encoder.parameters().iter().map(|(_, v)| v.flatten_all()?.to_vec1()).collect::<Result<_, _>>()?;
         Ok((trained, weights))
@@ -315,6 +315,46 @@ fn a_run_with_new_negatives_that_was_interrupted_ends_the_same() -> Result<(), B
         assert!(run(parts.path(), &StopAfter(AtomicU64::new(stop))).is_err());
         assert_eq!(run(parts.path(), &Quiet)?, expected, "stopped after {stop}");
     }
+    Ok(())
+}
+
+#[test]
+fn what_a_guide_takes_for_an_answer_is_no_negative() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let guide = encoder(folder.path())?;
+    let first = |name: &str, guide: Option<&BiEncoder>, margin: f32| -> Result<f32, Box<dyn Error>> {
+        let settings = TrainSettings {
+            guide_margin: Some(GuideMargin::Absolute(margin)),
+            epochs: 1,
+            batch_size: 6,
+            dropout: Some(0.0),
+            ..settings()
+        };
+        let trainer = Trainer { settings: &settings, seed: Seed(5), checkpoint: folder.path().join(name) };
+        let alongside = Alongside { guide, ..Alongside::default() };
+        Ok(trainer.train_with(&encoder(folder.path())?, &instances()?, alongside, &Quiet)?.steps[0].loss)
+    };
+    let without = first("a", None, 0.0)?;
+    let (near, nearer) = (first("b", Some(&guide), 0.0)?, first("c", Some(&guide), 0.01)?);
+    assert!(nearer < near && near < without, "{nearer} {near} {without}");
+    // By hand: the same encoder's cosines decide what is left, and the loss is that of what is left.
+    let all = instances()?;
+    let vectors = |texts: Vec<&str>, role| -> Result<Vec<Vec<f32>>, Box<dyn Error>> {
+        let vectors = guide.encode(&texts, role, &Quiet)?.vectors;
+        Ok((0..vectors.len()).map(|row| vectors.row(row).into_owned()).collect())
+    };
+    let queries = vectors(all.iter().map(|one| one.query.as_str()).collect(), Role::Query)?;
+    let positives = all.iter().map(|one| &one.positive);
+    let passages: Vec<&TrainingPassage> = positives.chain(all.iter().flat_map(|one| &one.negatives)).collect();
+    let columns = vectors(passages.iter().map(|passage| passage.text.as_str()).collect(), Role::Document)?;
+    let mut sum = 0.0;
+    for (number, query) in queries.iter().enumerate() {
+        let cosines: Vec<f32> = columns.iter().map(|row| query.iter().zip(row).map(|(a, b)| a * b).sum()).collect();
+        let answers = |c: usize| passages[c].passage == passages[number].passage;
+        let kept = (0..cosines.len()).filter(|&c| c == number || (!answers(c) && cosines[c] <= cosines[number]));
+        sum += kept.map(|c| ((cosines[c] - cosines[number]) / 0.05).exp()).sum::<f32>().ln();
+    }
+    assert!((sum / 6.0 - near).abs() < 1e-4, "{} by hand, {near}", sum / 6.0);
     Ok(())
 }
 
@@ -416,6 +456,13 @@ fn the_command_reads_all_settings_and_says_what_came_of_them() -> Result<(), Box
     let place = said.split("are in ").nth(1).and_then(|rest| rest.lines().next()).ok_or(said.clone())?;
     let batch: Vec<Instance> = nearmiss::data::jsonl::read(&at.join(place))?;
     assert!(batch.len() == 3 && batch.iter().all(|one| instances().is_ok_and(|all| all.contains(one))), "{said}");
+
+    // A guide says what it was asked.
+    let (code, said) = program(at, &["--guide", "encoder", "--batch-size", "3", "--seed", "9"])?;
+    assert!(
+        code == Some(0) && std::fs::read_to_string(at.join("trained.provenance.json"))?.contains("\"guide\""),
+        "{said}"
+    );
 
     // A teacher is asked once and learned from.
     cross_encoder(&at.join("encoder"), &at.join("judge"))?;

@@ -49,6 +49,9 @@ pub(super) struct Train {
     /// Cross-encoder folder or name whose scores margin-mse and listwise-kl learn from.
     #[arg(long, value_name = "DIR")]
     pub teacher: Option<PathBuf>,
+    /// Encoder folder or name that takes likely answers out of the negatives; its margin is set in the file.
+    #[arg(long, value_name = "DIR")]
+    pub guide: Option<PathBuf>,
     /// Passes over the instances.
     #[arg(long)]
     pub epochs: Option<usize>,
@@ -188,7 +191,11 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Train) -> Result<()> {
         instances = training::teach(work, &instances, &teacher)?;
         provenance = provenance.input("teacher", CrossEncoder::digest(&teacher).map_err(ExperimentError::from)?);
     }
-    let how = Training { settings: &settings, seed: arguments.seed, collection: held };
+    let guide = arguments.guide.as_deref().map(find_encoder).transpose()?;
+    if let Some(guide) = &guide {
+        provenance = provenance.input("guide", BiEncoder::digest(guide).map_err(ExperimentError::from)?);
+    }
+    let how = Training { settings: &settings, seed: arguments.seed, collection: held, guide: guide.as_deref() };
     let trained = training::train(work, &base, &instances, how)?;
     chain::publish_folder(&trained.folder, &arguments.out)?;
     provenance.counts = serde_json::to_value(&trained.summary)?;

@@ -253,7 +253,12 @@ fn train_arm(
     let file = taught.as_ref().unwrap_or(&prepared.file);
     for &seed in &recipe.seeds {
         work.watch.note(&format!("arm {}, seed {seed}", arm.name));
-        let how = Training { settings: &recipe.train, seed, collection: Some((collection, &recipe.train_split)) };
+        let how = Training {
+            settings: &recipe.train,
+            seed,
+            collection: Some((collection, &recipe.train_split)),
+            guide: None,
+        };
         let trained = training::train(work, places.encoder, file, how)?;
         for line in trained.summary.lines() {
             work.watch.note(&format!("arm {}, seed {seed}: {line}", arm.name));

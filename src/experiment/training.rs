@@ -36,6 +36,8 @@ pub struct Training<'t> {
     pub seed: Seed,
     /// The collection of the instances and their split; a validation split and a renewal need it.
     pub collection: Option<(&'t Collection, &'t str)>,
+    /// Folder of an encoder whose likely answers are no negatives.
+    pub guide: Option<&'t Path>,
 }
 
 impl<'t> Training<'t> {
@@ -65,6 +67,9 @@ pub fn train(work: &Workplace<'_>, base: &Path, instances: &Path, how: Training<
     if let Some(((collection, split), _)) = renewal {
         stage = stage.input("mined", digest(collection, split)?);
     }
+    if let Some(guide) = how.guide {
+        stage = stage.input("guide", BiEncoder::digest(guide)?);
+    }
     let checkpoint = work.store.place(&stage).with_extension("checkpoint");
     let stored = work.store.get_or_make(stage, |folder, provenance| {
         let all: Vec<Instance> = jsonl::read(instances)?;
@@ -92,7 +97,8 @@ pub fn train(work: &Workplace<'_>, base: &Path, instances: &Path, how: Training<
         let renew =
             |step| miner.as_ref().map_or(Ok(used.clone()), |miner| miner.renew(&encoder, step, work)).map_err(wrapped);
         let renewal = renewal.map(|(_, settings)| Renewal { every: settings.every, renew: &renew });
-        let alongside = Alongside { validation: validation.as_ref(), renewal: renewal.as_ref() };
+        let guide = how.guide.map(|folder| BiEncoder::open(folder, &work.device)).transpose()?;
+        let alongside = Alongside { validation: validation.as_ref(), renewal: renewal.as_ref(), guide: guide.as_ref() };
         let trained = trainer
             .train_with(&encoder, &used, alongside, work.watch)
             .map_err(|error| set_aside(error, &used, &checkpoint, work.watch))?;

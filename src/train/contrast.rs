@@ -6,7 +6,7 @@ use super::passing::{dropping, learn};
 use super::settings::TrainSettings;
 use super::statistics::Tallies;
 use super::trainer::{Learned, Pupil, Turn};
-use crate::data::{Instance, Seed};
+use crate::data::{Instance, Seed, Watch};
 use crate::encode::parameters::Parameters;
 use crate::encode::{BiEncoder, Gradients, Learner, Mode, Sequence};
 use candle_core::Device;
@@ -18,6 +18,7 @@ pub struct Contrast<'c> {
     seed: Seed,
     learner: Learner<'c>,
     material: Material<'c>,
+    guide: Option<(&'c BiEncoder, &'c dyn Watch)>,
 }
 
 impl<'c> Contrast<'c> {
@@ -33,7 +34,17 @@ impl<'c> Contrast<'c> {
     ) -> Result<Self> {
         let material = Material::new(encoder, instances, settings)?;
         let learner = encoder.learner(settings.precision)?.frozen_below(settings.freeze_layers);
-        Ok(Self { encoder, settings, seed, learner, material })
+        Ok(Self { encoder, settings, seed, learner, material, guide: None })
+    }
+
+    /// The same with what `guide` takes for answers left out of the negatives of `instances`.
+    ///
+    /// # Errors
+    /// As [`Material::guided`].
+    pub fn guided(mut self, guide: &'c BiEncoder, instances: &[Instance], watch: &'c dyn Watch) -> Result<Self> {
+        self.material = self.material.guided(guide, instances, watch)?;
+        self.guide = Some((guide, watch));
+        Ok(self)
     }
 
     /// Tokens of all texts of a batch.
@@ -65,7 +76,7 @@ impl Pupil for Contrast<'_> {
     }
 
     fn learn(&mut self, turn: Turn<'_>, gradients: &mut Gradients) -> Result<Learned> {
-        let Self { encoder, settings, seed, learner, material } = self;
+        let Self { encoder, settings, seed, learner, material, .. } = self;
         let sequences: Vec<Sequence<'_>> =
             material.texts.sequences(turn.members).into_iter().map(|ids| Sequence { ids, sides: None }).collect();
         let how = (dropping(settings, *seed, turn.number), settings.activation_memory << 20);
@@ -86,7 +97,11 @@ impl Pupil for Contrast<'_> {
     }
 
     fn renew(&mut self, instances: &[Instance]) -> Result<()> {
-        self.material = Material::new(self.encoder, instances, self.settings)?;
+        let material = Material::new(self.encoder, instances, self.settings)?;
+        self.material = match self.guide {
+            Some((guide, watch)) => material.guided(guide, instances, watch)?,
+            None => material,
+        };
         Ok(())
     }
 }

@@ -2,10 +2,11 @@
 
 use super::annotations::Annotations;
 use super::batches::TokenizedInstances;
+use super::guide::Guided;
 use super::loss::{Batch, Comparisons, Loss, Needs};
 use super::statistics::Tallies;
 use super::{Result, TrainSettings};
-use crate::data::Instance;
+use crate::data::{Instance, Watch};
 use crate::encode::BiEncoder;
 use candle_core::Tensor;
 
@@ -14,6 +15,7 @@ pub struct Material<'t> {
     /// Their token ids.
     pub texts: TokenizedInstances,
     annotations: Annotations,
+    guided: Option<Guided>,
     loss: Box<dyn Loss>,
     needs: Needs,
     settings: &'t TrainSettings,
@@ -39,7 +41,16 @@ impl<'t> Material<'t> {
         let texts = TokenizedInstances::new(encoder, instances)?;
         let row = settings.loss.row()?;
         let annotations = Annotations::new(instances, settings, row)?;
-        Ok(Self { texts, annotations, loss, needs: row.needs, settings })
+        Ok(Self { texts, annotations, guided: None, loss, needs: row.needs, settings })
+    }
+
+    /// The same with what `guide` takes for answers left out of the negatives of `instances`, by `loss.guide_margin`.
+    ///
+    /// # Errors
+    /// As [`BiEncoder::encode`].
+    pub fn guided(mut self, guide: &BiEncoder, instances: &[Instance], watch: &dyn Watch) -> Result<Self> {
+        self.guided = Some(Guided::new(guide, instances, watch)?);
+        Ok(self)
     }
 
     /// The loss of the instances `batch` at `temperature`; `vectors` are theirs, in the order of
@@ -66,9 +77,12 @@ impl<'t> Material<'t> {
     }
 
     fn comparisons(&self, batch: &[usize]) -> Comparisons {
-        Comparisons::new(batch.len(), self.texts.negatives, self.settings.in_batch, |query, column| {
-            self.texts.answers(batch, query, column)
-        })
+        let answers = |query, column| self.texts.answers(batch, query, column);
+        let mut all = Comparisons::new(batch.len(), self.texts.negatives, self.settings.in_batch, answers);
+        if let Some(guided) = &self.guided {
+            all.mask_by_guide(&guided.cosines(batch), self.settings.guide_margin.unwrap_or_default());
+        }
+        all
     }
 
     /// Names of the sources, in the order of the tallies.

@@ -5,6 +5,7 @@ pub mod batches;
 pub mod card;
 mod checkpoint;
 mod contrast;
+mod guide;
 pub mod loss;
 pub mod material;
 pub mod optimiser;

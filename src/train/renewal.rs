@@ -5,6 +5,7 @@
 use super::settings::InvalidSetting;
 use super::{Result, Validation};
 use crate::data::Instance;
+use crate::encode::BiEncoder;
 use crate::negatives::{MiningSettings, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +61,8 @@ pub struct Alongside<'a> {
     pub validation: Option<&'a Validation<'a>>,
     /// New negatives.
     pub renewal: Option<&'a Renewal<'a>>,
+    /// An encoder whose likely answers are no negatives, which with `TrainSettings::guide_margin` says what is likely.
+    pub guide: Option<&'a BiEncoder>,
 }
 
 /// New negatives on the way.

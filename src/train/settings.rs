@@ -1,6 +1,6 @@
 //! How an encoder is trained: every key with its unit, range, default and what it trades.
 
-use super::loss::{Directions, LossSettings};
+use super::loss::{Directions, GuideMargin, LossSettings};
 use super::renewal::RenewalSettings;
 use super::schedule::{Curve, rate};
 use crate::encode::Precision;
@@ -96,6 +96,11 @@ pub struct TrainSettings {
     pub temperature_schedule: Curve,
     /// Other queries' passages as negatives: none, positives or all. Default all.
     pub in_batch: InBatch,
+    /// With a guide encoder: how far below the positive a passage must stay to count as a negative, `{ absolute = m }` in
+    /// cosine or `{ relative = m }` of the positive's. Default `{ absolute = 0.0 }`. More takes out more answers, and more
+    /// of the hardest negatives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guide_margin: Option<GuideMargin>,
     /// Texts are cut to so many tokens in training, 3 and up; 0 stands for the encoder's own limit. Default 0.
     pub max_length: usize,
     /// Share of values that a step drops after embeddings, blocks and attention's weights, 0 to below 1; absent: what the
@@ -147,6 +152,7 @@ impl Default for TrainSettings {
             temperature_end: None,
             temperature_schedule: Curve::Linear,
             in_batch: InBatch::All,
+            guide_margin: None,
             max_length: 0,
             dropout: None,
             precision: Precision::F32,
@@ -205,6 +211,14 @@ impl TrainSettings {
             return Err(InvalidSetting::new("validation_split", expected, found));
         }
         self.loss.check().map_err(|wrong| wrong.under("loss"))?;
+        let (margin, most) = match self.guide_margin {
+            Some(GuideMargin::Absolute(margin)) => (margin, 2.0),
+            Some(GuideMargin::Relative(share)) => (share, 1.0),
+            None => (0.0, 1.0),
+        };
+        if !(0.0..=most).contains(&margin) {
+            return Err(InvalidSetting::new("guide_margin", format!("a number from 0 to {most}"), margin.to_string()));
+        }
         if let Some(renewal) = &self.renewal {
             renewal.check().map_err(|wrong| wrong.under("renewal"))?;
         }

@@ -133,7 +133,11 @@ impl Trainer<'_> {
         alongside: Alongside<'_>,
         watch: &dyn Watch,
     ) -> Result<Trained> {
-        self.teach(&mut Contrast::new(encoder, instances, self.settings, self.seed)?, alongside, watch)
+        let mut pupil = Contrast::new(encoder, instances, self.settings, self.seed)?;
+        if let Some(guide) = alongside.guide {
+            pupil = pupil.guided(guide, instances, watch)?;
+        }
+        self.teach(&mut pupil, alongside, watch)
     }
 
     /// Trains the weights of `pupil` in place. A checkpoint left by an interrupted run of the same settings is

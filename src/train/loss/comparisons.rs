@@ -12,6 +12,12 @@ pub struct Comparisons {
     compared: Vec<bool>,
 }
 
+impl Default for GuideMargin {
+    fn default() -> Self {
+        Self::Absolute(0.0)
+    }
+}
+
 /// How far below the positive's similarity, by a guide encoder, a passage must stay to count as a negative.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
