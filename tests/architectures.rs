@@ -124,6 +124,46 @@ fn frozen_rows_embed_whatever_the_batch_and_are_not_trained() -> Result<(), Box<
     Ok(())
 }
 
+#[test]
+fn weights_in_several_files_are_those_of_one() -> Result<(), Box<dyn Error>> {
+    let (one, cut) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    for folder in [&one, &cut] {
+        write(folder.path(), "bert", Pooling::Mean, None)?;
+    }
+    let at = |name: &str| cut.path().join(name);
+    let all = candle_core::safetensors::load(at("model.safetensors"), &Device::Cpu)?;
+    let (first, second): (Vec<_>, Vec<_>) = all.into_iter().partition(|(name, _)| name.contains("layer.0"));
+    let mut map = serde_json::Map::new();
+    for (file, part) in [("a-00001.safetensors", first), ("a-00002.safetensors", second)] {
+        map.extend(part.iter().map(|(name, _)| (name.clone(), file.into())));
+        candle_core::safetensors::save(&part.into_iter().collect(), at(file))?;
+    }
+    std::fs::remove_file(at("model.safetensors"))?;
+    let index = at("model.safetensors.index.json");
+    std::fs::write(&index, json!({"weight_map": map}).to_string())?;
+    let encode = |folder: &Path| -> Result<_, Box<dyn Error>> {
+        Ok(BiEncoder::open(folder, &Device::Cpu)?.encode(&TEXTS, Role::Document, &Quiet)?)
+    };
+    assert_eq!(encode(one.path())?, encode(cut.path())?);
+    // Vectors are kept under a digest of all parts.
+    let before = BiEncoder::digest(cut.path())?;
+    let mut changed = candle_core::safetensors::load(at("a-00002.safetensors"), &Device::Cpu)?;
+    let words = changed.get_mut("embeddings.word_embeddings.weight").ok_or("no words")?;
+    *words = words.affine(2.0, 0.0)?;
+    candle_core::safetensors::save(&changed, at("a-00002.safetensors"))?;
+    assert_ne!(before, BiEncoder::digest(cut.path())?);
+    for (names, expected) in [
+        (json!({"x": "../a-00001.safetensors"}), "names of files beside it"),
+        (json!({"x": "a-00003.safetensors"}), "a-00003"),
+        (json!({}), "weight_map"),
+    ] {
+        std::fs::write(&index, json!({"weight_map": names}).to_string())?;
+        let refused = encode(cut.path()).err().ok_or("opened")?.to_string();
+        assert!(refused.contains("index.json") && refused.contains(expected), "{refused}");
+    }
+    Ok(())
+}
+
 fn dense() -> Dense {
     Dense { folder: "2_Dense".into(), inputs: 32, outputs: 24, bias: true, activation: Activation::Tanh }
 }

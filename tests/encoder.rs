@@ -326,10 +326,10 @@ fn what_is_missing_or_wrong_is_named() -> Result<(), Box<dyn Error>> {
     std::fs::remove_file(path.join("1_Pooling/config.json"))?;
     assert!(refusal(&path).contains("the pooling of this encoder"), "{}", refusal(&path));
     let config = std::fs::read_to_string(path.join("config.json"))?;
-    std::fs::write(path.join("config.json"), config.replace("\"bert\"", "\"t5\""))?;
+    std::fs::write(path.join("config.json"), config.replace("\"bert\"", "\"gpt2\""))?;
     assert!(
         refusal(&path)
-            .contains("`model_type`: expected one of: bert, distilbert, roberta, xlm-roberta, mpnet, found \"t5\""),
+            .contains("`model_type`: expected one of: bert, distilbert, roberta, xlm-roberta, mpnet, modernbert, deberta-v2, nomic_bert, t5, found \"gpt2\""),
         "{}",
         refusal(&path)
     );

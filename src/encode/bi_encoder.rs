@@ -5,7 +5,7 @@ use super::fast_bert::{FastBert, Finish, Scratch};
 use super::kernels::Precision;
 use super::learn::Learner;
 use super::packing::{PackedBatch, group_by_length};
-use super::parameters::{Parameters, WeightFile};
+use super::parameters::{Parameters, WeightFile, weight_names};
 use super::pooling::{Pooling, pool, unit};
 use super::settings::{EncoderSettings, Length, Prompts, Role, module_files};
 use super::trunk::{Architecture, Computing, Kernels, Mode, Trunk, absent};
@@ -135,9 +135,9 @@ impl BiEncoder {
     /// # Errors
     /// [`EncodeError::Data`].
     pub fn digest(folder: &Path) -> Result<Digest> {
+        let weights = weight_names(folder);
         let mut names = vec![
             "config.json",
-            "model.safetensors",
             "tokenizer.json",
             "modules.json",
             "sentence_bert_config.json",
@@ -145,6 +145,7 @@ impl BiEncoder {
             "config_sentence_transformers.json",
             "1_Pooling/config.json",
         ];
+        names.splice(1..1, weights.iter().map(String::as_str));
         let modules = module_files(folder);
         names.extend(modules.iter().map(String::as_str).filter(|&name| name != "1_Pooling/config.json"));
         let files = Digest::of_files(folder, &names)?;

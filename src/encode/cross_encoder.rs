@@ -7,7 +7,7 @@ use super::fast_bert::{FastBert, Finish, Scratch};
 use super::kernels::{Dropout, Precision};
 use super::learn::{Dropping, Learner};
 use super::packing::{PackedBatch, group_by_length};
-use super::parameters::{Parameters, WeightFile};
+use super::parameters::{Parameters, WeightFile, weight_names};
 use super::pooling::{Pooling, pool};
 use super::settings::{Length, read_object};
 use super::trunk::{Architecture, Computing, Kernels, Trunk, absent};
@@ -183,13 +183,10 @@ impl CrossEncoder {
     /// # Errors
     /// [`EncodeError::Data`].
     pub fn digest(folder: &Path) -> Result<Digest> {
-        let names = [
-            "config.json",
-            "model.safetensors",
-            "tokenizer.json",
-            "tokenizer_config.json",
-            "config_sentence_transformers.json",
-        ];
+        let weights = weight_names(folder);
+        let mut names =
+            vec!["config.json", "tokenizer.json", "tokenizer_config.json", "config_sentence_transformers.json"];
+        names.splice(1..1, weights.iter().map(String::as_str));
         Ok(Digest::of_files(folder, &names)?)
     }
 

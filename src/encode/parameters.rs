@@ -3,41 +3,45 @@
 use super::{EncodeError, Result};
 use crate::data::{self, Fault};
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Shape, Tensor, Var};
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Weights as tensors of one file by name, before a trunk has asked for them.
 pub struct WeightFile {
-    path: std::path::PathBuf,
+    path: PathBuf,
     tensors: HashMap<String, Tensor>,
 }
 
 impl WeightFile {
-    /// The tensors of `path`, as f32 on `device`; a leading `prefix` is taken off the names.
+    /// The tensors of `path`, or of the files that `path.index.json` lists, as f32 on `device`; a leading `prefix` is taken
+    /// off the names.
     ///
     /// # Errors
     /// [`EncodeError::Data`] when there is no such file or it is no whole safetensors file of numbers.
     pub fn open(path: &Path, prefix: &str, device: &Device) -> Result<Self> {
-        if !path.is_file() {
+        let parts = weight_parts(path)?;
+        if parts.is_empty() {
             let mut fault = Fault::new(path, "the encoder's weights", "no such file");
             if path.with_file_name("pytorch_model.bin").is_file() {
                 fault = fault.hint("only safetensors are read (a pickle can run code): convert it once with model.save_pretrained(folder, safe_serialization=True)");
             }
             return Err(data::Error::from(fault).into());
         }
-        let unreadable = |error: candle_core::Error| {
+        let unreadable = |path: &Path, error: candle_core::Error| {
             let fault = Fault::new(path, "a whole safetensors file", data::error::excerpt(&error.to_string(), 160));
             data::Error::from(
                 fault.hint("the file is cut off or damaged: copy it again and compare its size or sha256"),
             )
         };
-        crate::model::safetensors::check_file(path)?;
         let mut tensors = HashMap::new();
-        for (name, tensor) in candle_core::safetensors::load(path, device).map_err(unreadable)? {
-            let tensor = if tensor.dtype().is_float() { tensor.to_dtype(DType::F32)? } else { tensor };
-            tensors.insert(name.strip_prefix(prefix).unwrap_or(&name).to_owned(), tensor);
+        for part in &parts {
+            crate::model::safetensors::check_file(part)?;
+            for (name, tensor) in candle_core::safetensors::load(part, device).map_err(|e| unreadable(part, e))? {
+                let tensor = if tensor.dtype().is_float() { tensor.to_dtype(DType::F32)? } else { tensor };
+                tensors.insert(name.strip_prefix(prefix).unwrap_or(&name).to_owned(), tensor);
+            }
         }
         Ok(Self { path: path.to_owned(), tensors })
     }
@@ -61,6 +65,45 @@ impl WeightFile {
             None => fault.hint("the file holds no tensor at all"),
         }
     }
+}
+
+/// The file of weights at `path`; where there is none, those that the index beside it lists (`weight_map` of
+/// `model.safetensors.index.json`, as transformers writes weights that it cuts up); none when there is neither.
+///
+/// # Errors
+/// [`EncodeError::Data`] when the index lists no files, one that lies elsewhere or one that is not there.
+pub(super) fn weight_parts(path: &Path) -> Result<Vec<PathBuf>> {
+    let index = path.with_extension("safetensors.index.json");
+    if path.is_file() || !index.is_file() {
+        return Ok(if path.is_file() { vec![path.to_owned()] } else { Vec::new() });
+    }
+    let fault =
+        |expected: &str, found: String| data::Error::from(Fault::new(&index, expected, found).key("weight_map"));
+    let value = super::settings::read_object(&index)?;
+    let names: Option<BTreeSet<&str>> =
+        value["weight_map"].as_object().and_then(|map| map.values().map(serde_json::Value::as_str).collect());
+    let Some(names) = names.filter(|names| !names.is_empty()) else {
+        return Err(fault("a file's name for each tensor", "none".to_owned()).into());
+    };
+    let parts = names.into_iter().map(|name| {
+        let part = path.with_file_name(name);
+        if Path::new(name).file_name() != Some(name.as_ref()) || !part.is_file() {
+            return Err(fault("names of files beside it", format!("{name:?}, which is none")));
+        }
+        Ok(part)
+    });
+    Ok(parts.collect::<Result<_, _>>()?)
+}
+
+/// Those of [`weight_parts`] in `folder`, with their index, by name; the usual name where there is none.
+pub(super) fn weight_names(folder: &Path) -> Vec<String> {
+    let usual = "model.safetensors".to_owned();
+    if folder.join(&usual).is_file() {
+        return vec![usual];
+    }
+    let parts = weight_parts(&folder.join(&usual)).unwrap_or_default();
+    let names = parts.iter().filter_map(|part| Some(part.file_name()?.to_string_lossy().into_owned()));
+    std::iter::once(format!("{usual}.index.json")).chain(names).collect()
 }
 
 /// A change of values, to be made once.
