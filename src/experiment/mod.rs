@@ -5,6 +5,7 @@ pub mod generate;
 pub mod indexes;
 pub mod judge;
 pub mod mining;
+mod parts;
 pub mod recipe;
 pub mod scoring;
 pub mod stages;
