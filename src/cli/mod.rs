@@ -12,6 +12,7 @@ mod filter;
 mod generate;
 mod import;
 mod inspect;
+mod joined;
 mod mine;
 mod mix;
 mod progress;

@@ -33,6 +33,23 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// The object that stands at `file:line`, or is that row of a table.
+    #[must_use]
+    pub fn of(object: Map<String, Value>, file: &'a Path, line: u64) -> Self {
+        Self { file, line, object }
+    }
+
+    /// Number of the line, from 1.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Keys and values in the order of the line.
+    pub fn cells(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.object.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
     /// The string under `key`.
     ///
     /// # Errors
@@ -53,6 +70,47 @@ impl<'a> Record<'a> {
         match self.object.get(key) {
             None | Some(Value::Null) => Ok(""),
             Some(_) => self.text(key),
+        }
+    }
+
+    /// The value under `key`, if there is one that is not null.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        self.object.get(key).filter(|value| !value.is_null())
+    }
+
+    /// The list under `key`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it is missing or no list.
+    pub fn list(&self, key: &str) -> Result<&[Value]> {
+        match self.object.get(key) {
+            Some(Value::Array(all)) => Ok(all),
+            Some(other) => Err(self.fault(key, "a list", &excerpt(&other.to_string(), 60))),
+            None => Err(self.fault(key, "this key", "no such key")),
+        }
+    }
+
+    /// The strings of the list under `key`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it is missing, no list, or one of something else.
+    pub fn texts(&self, key: &str) -> Result<Vec<&str>> {
+        let fault = |found: &Value| self.fault(key, "a list of strings", &excerpt(&found.to_string(), 60));
+        self.list(key)?.iter().map(|one| one.as_str().ok_or_else(|| fault(one))).collect()
+    }
+
+    /// The numbers of the list under `key`; nothing when it is missing or null.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it is something else.
+    pub fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>> {
+        let number = |value: &Value| {
+            value.as_f64().ok_or_else(|| self.fault(key, "a list of numbers", &excerpt(&value.to_string(), 60)))
+        };
+        match self.value(key) {
+            None => Ok(None),
+            Some(_) => self.list(key)?.iter().map(number).collect::<Result<_>>().map(Some),
         }
     }
 

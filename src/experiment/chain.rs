@@ -149,7 +149,7 @@ fn propose(
             line += &format!("; {recall}");
         }
         tell(work, remarks, line);
-        all.extend(mined.candidates);
+        all.extend(mined.candidates()?);
     }
     Ok(all)
 }

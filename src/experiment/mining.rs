@@ -1,10 +1,11 @@
 //! The stage that mines: what a source needs is made or found, its candidates and its ledger stream to disk.
 
 use super::indexes::{DenseSettings, Space, index};
+use super::parts::Parts;
 use super::stages::{OpenEncoder, Texts, Workplace, bm25, counts_of, embed, embed_corpus, to_json};
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
-use crate::data::{Candidate, Collection, Digest, Error, Provenance, Run, Seed, atomic, jsonl};
+use crate::data::{Candidate, Collection, Digest, Error, Provenance, Run, Seed, jsonl};
 use crate::encode::{Role, Vectors};
 use crate::filter::Filters;
 use crate::negatives::{self, Compat, Entry, Fate, Inputs, MiningSettings, Needs, Report, Sampling, Sink, Task};
@@ -35,12 +36,20 @@ pub struct MineStage {
 
 /// What a stage that proposes candidates made.
 pub struct Mined {
-    /// The candidates, by task, best first.
-    pub candidates: Vec<Candidate>,
     /// Where they are stored: `candidates.jsonl`, and `ledger.jsonl` with all that were judged.
     pub stored: Stored,
     /// What was counted: drops by rule, short queries, recall of the index.
     pub counts: MineCounts,
+}
+
+impl Mined {
+    /// The candidates, by task, best first; read from the store, all in memory.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Data`] when they cannot be read.
+    pub fn candidates(&self) -> Result<Vec<Candidate>> {
+        Ok(jsonl::read(&self.stored.file("candidates.jsonl"))?)
+    }
 }
 
 /// What mining counted.
@@ -90,6 +99,7 @@ pub fn mine(
         }
         _ => None,
     };
+    let parts = Parts::of(&work.store.place(&stage));
     let stored = work.store.get_or_make(stage, |folder, provenance| {
         let words = row.needs(Needs::Words).then(|| bm25(work, collection, &how.bm25)).transpose()?;
         let vectors = encoder.map(|encoder| vectors(work, encoder, collection, (tasks, row), how)).transpose()?;
@@ -106,25 +116,23 @@ pub fn mine(
             run: run.as_ref(),
         })?;
         work.watch.begin(&format!("mine {}", how.source), tasks.len() as u64, "queries");
-        let (candidates, ledger) = (folder.join("candidates.jsonl"), folder.join("ledger.jsonl"));
-        atomic::write_file(&candidates, |candidates_out| {
-            atomic::write_file(&ledger, |ledger_out| {
-                let mut sink = Files { candidates: (candidates_out, &candidates), ledger: (ledger_out, &ledger) };
-                for part in tasks.chunks(256) {
-                    work.watch.check()?;
-                    source.propose(part, &mut sink)?;
-                    work.watch.advance(part.len() as u64);
-                }
-                Ok::<(), ExperimentError>(())
-            })
+        let report = parts.make(tasks, folder, |tasks, [candidates, ledger]| {
+            let before = source.report();
+            let mut sink = Files { candidates, ledger };
+            for part in tasks.chunks(256) {
+                work.watch.check()?;
+                source.propose(part, &mut sink)?;
+                work.watch.advance(part.len() as u64);
+            }
+            Ok(source.report().since(&before))
         })?;
         work.watch.end();
-        provenance.counts = to_json(&MineCounts { report: source.report(), recall })?;
+        provenance.counts = to_json(&MineCounts { report, recall })?;
         Ok::<(), ExperimentError>(())
     })?;
-    let candidates = jsonl::read(&stored.file("candidates.jsonl"))?;
+    parts.clear();
     let counts = serde_json::from_value(counts_of(&stored)?).unwrap_or_default();
-    Ok(Mined { candidates, stored, counts })
+    Ok(Mined { stored, counts })
 }
 
 /// The settings that decide what a source proposes; those that do not touch it are no part of its key.

@@ -6,6 +6,7 @@ pub mod indexes;
 pub mod judge;
 mod looks;
 pub mod mining;
+mod parts;
 pub mod recipe;
 mod renewal;
 pub mod scoring;

@@ -58,7 +58,7 @@ pub(super) fn brief<'r>(
     }
     let prompt = PromptFile::find(&recipe.written.prompt, INPUTS)?;
     if prompt.inputs.iter().any(|input| input == "neighbours") {
-        for candidate in mine(work, recipe, (collection, encoder), (tasks, NEIGHBOURS))?.candidates {
+        for candidate in mine(work, recipe, (collection, encoder), (tasks, NEIGHBOURS))?.candidates()? {
             let Passage::Corpus(id) = &candidate.passage else { continue };
             if let Some(document) = collection.corpus.get(id.as_str())? {
                 brief.neighbours.entry(candidate.query).or_default().push(document.content());

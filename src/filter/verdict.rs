@@ -114,6 +114,33 @@ impl Waterfall {
         }
     }
 
+    /// Adds what `other` counted.
+    pub fn add(&mut self, other: Self) {
+        self.judged += other.judged;
+        self.kept += other.kept;
+        for line in other.dropped {
+            match self.dropped.iter_mut().find(|mine| mine.rule == line.rule) {
+                Some(mine) => {
+                    mine.count += line.count;
+                    mine.marked += line.marked;
+                }
+                None => self.dropped.push(line),
+            }
+        }
+    }
+
+    /// Takes away what it had counted at `before`.
+    pub fn subtract(&mut self, before: &Self) {
+        self.judged -= before.judged;
+        self.kept -= before.kept;
+        for line in &before.dropped {
+            if let Some(mine) = self.dropped.iter_mut().find(|mine| mine.rule == line.rule) {
+                mine.count -= line.count;
+                mine.marked -= line.marked;
+            }
+        }
+    }
+
     /// The lines as rule, candidates that came to it, dropped, and dropped in percent of those that came.
     #[must_use]
     pub fn steps(&self) -> Vec<(&str, u64, u64, f64)> {

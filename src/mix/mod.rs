@@ -4,6 +4,7 @@
 //! and for what. Where one mix alone is made, a stated rule ([`Shortfall`]) says what becomes of short queries.
 
 pub mod export;
+pub mod import;
 pub mod instances;
 pub mod pool;
 pub mod ratio;

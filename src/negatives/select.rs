@@ -23,6 +23,26 @@ pub struct Report {
     pub short: Vec<Short>,
 }
 
+impl Report {
+    /// Adds what `other` counted.
+    pub fn add(&mut self, other: Self) {
+        self.queries += other.queries;
+        self.proposed += other.proposed;
+        self.waterfall.add(other.waterfall);
+        self.short.extend(other.short);
+    }
+
+    /// What was counted since it stood at `before`.
+    #[must_use]
+    pub fn since(mut self, before: &Self) -> Self {
+        self.queries -= before.queries;
+        self.proposed -= before.proposed;
+        self.waterfall.subtract(&before.waterfall);
+        self.short.drain(..before.short.len());
+        self
+    }
+}
+
 /// A query that got fewer candidates than asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Short {

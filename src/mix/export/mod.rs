@@ -1,13 +1,21 @@
 //! Instances in the forms that trainers read: each form is a writer, and a reader that the export is compared with
 //! before it counts as done. A form is one row of [`TABLE`].
 
+mod parquet;
 mod retrieval;
+mod said;
 mod sentence_transformers;
+mod table;
 mod trainers;
 
+pub use said::{About, Named, Said};
+pub use table::{Format, Place};
+
+use crate::data::msmarco::on_one_line;
+use crate::data::reading::Gate;
 use crate::data::{Corpus, Document, Fault, Instance, Passage, QueryId, TrainingPassage, atomic};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Result of an export.
@@ -33,10 +41,13 @@ pub struct Form {
     pub name: &'static str,
     /// What it is, for help texts.
     pub about: &'static str,
-    write: fn(&Export<'_>, &Path) -> Result<()>,
-    read: fn(&Path) -> Result<Vec<Fact>>,
+    write: fn(&Export<'_>, &Place) -> Result<()>,
+    read: fn(&Place, &mut Gate, Each<'_>) -> Result<()>,
     facts: Facts,
 }
+
+/// Takes what rows say, one by one.
+pub type Each<'e> = &'e mut dyn FnMut(Said) -> Result<()>;
 
 /// What of the instances a form keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,19 +60,21 @@ enum Facts {
     PlainTriplets,
     /// The positive, then its negatives.
     Lists,
-    /// Each pair once, in any order, by texts.
+    /// The same of titles and bodies, whose outer blanks do not count.
+    Titled,
+    /// Each pair once, in any order, by texts of titles and bodies.
     Set,
     /// Each pair once, in any order, by ids.
     Ids,
 }
 
-use Facts::{Ids, Lists, PlainTriplets, Positives, Set, Triplets};
+use Facts::{Ids, Lists, PlainTriplets, Positives, Set, Titled, Triplets};
 use {retrieval as r, sentence_transformers as st, trainers as t};
 
 const fn row(
     (name, about): (&'static str, &'static str),
-    write: fn(&Export<'_>, &Path) -> Result<()>,
-    read: fn(&Path) -> Result<Vec<Fact>>,
+    write: fn(&Export<'_>, &Place) -> Result<()>,
+    read: fn(&Place, &mut Gate, Each<'_>) -> Result<()>,
     facts: Facts,
 ) -> Form {
     Form { name, about, write, read, facts }
@@ -76,7 +89,7 @@ pub const TABLE: [Form; 12] = [
     row(("labeled-list", "anchor, documents, labels"), st::write_list, st::read_list, Lists),
     row(("flagembedding", "query, pos, neg"), t::write_flag, t::read_flag, Lists),
     row(("tevatron", "ids, and a corpus"), t::write_tevatron, t::read_tevatron, Lists),
-    row(("tevatron-old", "passages with title and text"), t::write_tevatron_old, t::read_tevatron_old, Lists),
+    row(("tevatron-old", "passages with title and text"), t::write_tevatron_old, t::read_tevatron_old, Titled),
     row(("pylate", "ids and scores, queries, documents"), t::write_pylate, t::read_pylate, Lists),
     row(("tsv", "query, positive, negative"), r::write_tsv, r::read_tsv, PlainTriplets),
     row(("beir", "a BEIR folder, negatives judged 0"), r::write_beir, r::read_beir, Set),
@@ -90,18 +103,26 @@ pub fn named(name: &str) -> Option<&'static Form> {
     FORMS.iter().find(|form| form.name == name)
 }
 
+/// Forms whose readers know no Parquet.
+const NO_PARQUET: [&str; 4] = ["flagembedding", "tsv", "beir", "trec"];
+
 impl Form {
     /// Writes the export into the folder `out`, reads it back, and compares; the folder is whole or absent. The number
     /// of facts compared.
     ///
     /// # Errors
-    /// [`crate::data::Error::Input`] when instances do not fit the form, a score is missing, or what was read back is
-    /// not what was written.
-    pub fn export(&self, export: &Export<'_>, out: &Path) -> Result<usize> {
+    /// [`crate::data::Error::Input`] when instances do not fit the form, the form's readers know no such format, a score
+    /// is missing, or what was read back is not what was written.
+    pub fn export(&self, export: &Export<'_>, format: Format, out: &Path) -> Result<usize> {
+        if format == Format::Parquet && NO_PARQUET.contains(&self.name) {
+            let fault = Fault::new(out, "a form whose readers know Parquet", self.name);
+            return Err(fault.hint("leave --format out").into());
+        }
         let mut count = 0;
         atomic::write_folder(out, |folder| {
-            (self.write)(export, folder)?;
-            let (mut read, mut due) = ((self.read)(folder)?, self.due(export.instances));
+            let place = Place::new(folder, format);
+            (self.write)(export, &place)?;
+            let (mut read, mut due) = (self.facts(&place)?, self.due(export.instances));
             if matches!(self.facts, Set | Ids) {
                 for facts in [&mut read, &mut due] {
                     facts.sort();
@@ -124,21 +145,71 @@ impl Form {
         Ok(count)
     }
 
+    /// Hands what every row of `place` says to `each`; bad rows, and those that `each` refuses, pass through `gate`.
+    ///
+    /// # Errors
+    /// [`crate::data::Error::Input`] with the file, line and key that is wrong; [`crate::data::Error::Io`].
+    pub fn read(&self, place: &Place, gate: &mut Gate, each: Each<'_>) -> Result<()> {
+        (self.read)(place, gate, each)
+    }
+
+    /// The file with the instances.
+    #[must_use]
+    pub fn main_file(&self, place: &Place) -> std::path::PathBuf {
+        match self.name {
+            "tsv" => place.file(table::MAIN, "tsv"),
+            "beir" => place.file(retrieval::QRELS, "tsv"),
+            "trec" => place.file(table::MAIN, "qrels"),
+            _ => place.table(table::MAIN),
+        }
+    }
+
+    /// What is read back.
+    fn facts(&self, place: &Place) -> Result<Vec<Fact>> {
+        let mut facts = Vec::new();
+        let mut gate = Gate::new(&self.main_file(place), 0);
+        self.read(place, &mut gate, &mut |said| {
+            let name = |named: &Named| {
+                let name = if self.facts == Ids { &named.id } else { &named.text };
+                self.plain(name.as_deref().unwrap_or_default())
+            };
+            let query = name(&said.query);
+            facts.extend(said.passages.iter().map(|about| (query.clone(), name(&about.passage), about.label)));
+            Ok(())
+        })?;
+        Ok(facts)
+    }
+
+    /// A text as far as the form keeps it.
+    fn plain(&self, text: &str) -> String {
+        match self.facts {
+            PlainTriplets => on_one_line(text),
+            Titled | Set => text.trim().to_owned(),
+            _ => text.to_owned(),
+        }
+    }
+
     /// What must be read back.
     fn due(&self, instances: &[Instance]) -> Vec<Fact> {
-        let plain = |text: &str| if self.facts == PlainTriplets { spaced(text) } else { text.to_owned() };
         let fact = |instance: &Instance, passage: &TrainingPassage, label| match self.facts {
             Ids => (instance.query_id.to_string(), passage.passage.to_string(), label),
-            _ => (plain(&instance.query), plain(&passage.text), label),
+            _ => (self.plain(&instance.query), self.plain(&passage.text), label),
+        };
+        // In judgements a passage is one or the other: what is a positive anywhere is one.
+        let judged: HashSet<_> = match self.facts {
+            Set | Ids => instances.iter().map(|one| (&one.query_id, &one.positive.passage)).collect(),
+            _ => HashSet::new(),
         };
         let mut facts = Vec::new();
         for instance in instances {
             let positive = fact(instance, &instance.positive, 1);
-            let negatives = instance.negatives.iter().map(|negative| fact(instance, negative, 0));
+            let negatives =
+                instance.negatives.iter().filter(|one| !judged.contains(&(&instance.query_id, &one.passage)));
+            let negatives = negatives.map(|negative| fact(instance, negative, 0));
             match self.facts {
                 Positives => facts.push(positive),
                 Triplets | PlainTriplets => facts.extend(negatives.flat_map(|negative| [positive.clone(), negative])),
-                Lists | Set | Ids => facts.extend(std::iter::once(positive).chain(negatives)),
+                Lists | Titled | Set | Ids => facts.extend(std::iter::once(positive).chain(negatives)),
             }
         }
         facts
@@ -173,44 +244,18 @@ impl Export<'_> {
     }
 
     /// H, the number of negatives of every instance.
-    fn even(&self, out: &Path) -> Result<usize> {
+    fn even(&self, out: &Place) -> Result<usize> {
         let count = self.instances.first().map_or(0, |instance| instance.negatives.len());
         match self.instances.iter().find(|instance| instance.negatives.len() != count) {
             Some(other) => {
                 let found = format!("{} for query {}", other.negatives.len(), other.query_id);
-                let fault = Fault::new(out, format!("{count} negatives in every instance"), found);
+                let path = out.table(table::MAIN);
+                let fault = Fault::new(&path, format!("{count} negatives in every instance"), found);
                 Err(fault.hint("choose a form without columns, or mix with --short drop").into())
             }
             None => Ok(count),
         }
     }
-}
-
-/// Tabs and line breaks as spaces.
-fn spaced(text: &str) -> String {
-    text.replace(['\t', '\n', '\r'], " ")
-}
-
-/// Writes objects, one a line.
-fn write_lines(path: &Path, lines: impl IntoIterator<Item = Result<Value>>) -> Result<()> {
-    let lines: Vec<Value> = lines.into_iter().collect::<Result<_>>()?;
-    crate::data::jsonl::write(path, &lines)
-}
-
-/// Objects, one a line.
-fn read_lines(path: &Path) -> Result<Vec<Map<String, Value>>> {
-    crate::data::jsonl::read(path)
-}
-
-/// The string under `key`, "" where there is none: the comparison finds it.
-fn text(object: &Map<String, Value>, key: &str) -> String {
-    object.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-/// The list of strings under `key`.
-fn texts(object: &Map<String, Value>, key: &str) -> Vec<String> {
-    let list = object.get(key).and_then(Value::as_array);
-    list.map_or(Vec::new(), |all| all.iter().map(|one| one.as_str().unwrap_or_default().to_owned()).collect())
 }
 
 #[cfg(test)]

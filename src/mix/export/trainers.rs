@@ -1,8 +1,12 @@
 //! What `FlagEmbedding`, Tevatron (before and after its version 2) and `PyLate` read.
 
-use super::{Export, Fact, Result, read_lines, text, texts, write_lines};
+use super::said::{Named, Said, said};
+use super::table::{Kind, MAIN, columns};
+use super::{Each, Export, Place, Result};
+use crate::data::jsonl::Record;
+use crate::data::reading::Gate;
 use crate::data::{Fault, Instance, TrainingPassage};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -10,58 +14,86 @@ fn passages(instance: &Instance) -> impl Iterator<Item = &TrainingPassage> {
     std::iter::once(&instance.positive).chain(&instance.negatives)
 }
 
-/// A list for the positives, a list for the negatives, as facts.
-fn facts(query: &str, positives: Vec<String>, negatives: Vec<String>) -> Vec<Fact> {
-    let fact = |label| move |passage| (query.to_owned(), passage, label);
-    positives.into_iter().map(fact(1)).chain(negatives.into_iter().map(fact(0))).collect()
+/// A list for the positives, a list for the negatives.
+fn judged(positives: Vec<Named>, negatives: Vec<Named>) -> Vec<(Named, u8)> {
+    let labelled = |label| move |named| (named, label);
+    positives.into_iter().map(labelled(1)).chain(negatives.into_iter().map(labelled(0))).collect()
 }
 
-pub(super) fn write_flag(export: &Export<'_>, folder: &Path) -> Result<()> {
-    let line = |instance: &Instance| {
+pub(super) fn write_flag(export: &Export<'_>, place: &Place) -> Result<()> {
+    let mut columns = columns([("query", Kind::Text), ("pos", Kind::Texts), ("neg", Kind::Texts)]);
+    if export.scores.is_some() {
+        columns.extend(["pos_scores", "neg_scores"].map(|name| (name.to_owned(), Kind::Numbers)));
+    }
+    let row = |instance: &Instance| {
         let negatives: Vec<&str> = instance.negatives.iter().map(|negative| negative.text.as_str()).collect();
-        let mut line = json!({"query": instance.query, "pos": [instance.positive.text], "neg": negatives});
+        let mut row = vec![json!(instance.query), json!([instance.positive.text]), json!(negatives)];
         if let Some(scores) = export.scores_of(instance)? {
-            line["pos_scores"] = json!(scores[..1]);
-            line["neg_scores"] = json!(scores[1..]);
+            row.extend([json!(scores[..1]), json!(scores[1..])]);
         }
-        Ok(line)
+        Ok(row)
     };
-    write_lines(&folder.join("train.jsonl"), export.instances.iter().map(line))
+    place.write(MAIN, &columns, export.instances.iter().map(row))
 }
 
-pub(super) fn read_flag(folder: &Path) -> Result<Vec<Fact>> {
-    let lines = read_lines(&folder.join("train.jsonl"))?;
-    Ok(lines.iter().flat_map(|line| facts(&text(line, "query"), texts(line, "pos"), texts(line, "neg"))).collect())
+pub(super) fn read_flag(place: &Place, gate: &mut Gate, each: Each<'_>) -> Result<()> {
+    place.read(MAIN, gate, |record| {
+        let texts = |key| record.texts(key).map(|all| all.into_iter().map(Named::text).collect());
+        let passages = judged(texts("pos")?, texts("neg")?);
+        let mut scores = record.numbers("pos_scores")?;
+        if let Some(scores) = &mut scores {
+            scores.extend(record.numbers("neg_scores")?.unwrap_or_default());
+        }
+        each(said(record, Named::text(record.text("query")?), passages, ("neg_scores", scores))?)
+    })
 }
 
-pub(super) fn write_tevatron_old(export: &Export<'_>, folder: &Path) -> Result<()> {
+pub(super) fn write_tevatron_old(export: &Export<'_>, place: &Place) -> Result<()> {
+    let columns = columns([
+        ("query_id", Kind::Text),
+        ("query", Kind::Text),
+        ("positive_passages", Kind::Passages),
+        ("negative_passages", Kind::Passages),
+    ]);
     let passage = |one: &TrainingPassage| {
         let (title, text) = export.document(one)?;
         Ok(json!({"docid": one.passage.to_string(), "title": title, "text": text}))
     };
-    let line = |instance: &Instance| {
+    let row = |instance: &Instance| {
         let negatives = instance.negatives.iter().map(passage).collect::<Result<Vec<_>>>()?;
-        Ok(json!({
-            "query_id": instance.query_id,
-            "query": instance.query,
-            "positive_passages": [passage(&instance.positive)?],
-            "negative_passages": negatives,
-        }))
+        let positives = [passage(&instance.positive)?];
+        Ok(vec![json!(instance.query_id), json!(instance.query), json!(positives), json!(negatives)])
     };
-    write_lines(&folder.join("train.jsonl"), export.instances.iter().map(line))
+    place.write(MAIN, &columns, export.instances.iter().map(row))
 }
 
-pub(super) fn read_tevatron_old(folder: &Path) -> Result<Vec<Fact>> {
-    let content = |one: &Value| {
-        let part = |key| one.get(key).and_then(Value::as_str).unwrap_or_default();
-        format!("{} {}", part("title"), part("text")).trim().to_owned()
-    };
-    let list = |line: &Map<String, Value>, key| {
-        line.get(key).and_then(Value::as_array).map_or(Vec::new(), |all| all.iter().map(content).collect())
-    };
-    let lines = read_lines(&folder.join("train.jsonl"))?;
-    let of_line = |line| facts(&text(line, "query"), list(line, "positive_passages"), list(line, "negative_passages"));
-    Ok(lines.iter().flat_map(of_line).collect())
+pub(super) fn read_tevatron_old(place: &Place, gate: &mut Gate, each: Each<'_>) -> Result<()> {
+    place.read(MAIN, gate, |record| {
+        let list = |key| record.list(key)?.iter().map(|one| titled(record, key, one)).collect::<Result<Vec<_>>>();
+        let passages = judged(list("positive_passages")?, list("negative_passages")?);
+        let query = Named { id: Some(id_text(record, "query_id")?), text: Some(record.text("query")?.to_owned()) };
+        each(said(record, query, passages, ("scores", None))?)
+    })
+}
+
+/// A passage with `text`, perhaps a `title`, perhaps a `docid`.
+fn titled(record: &Record<'_>, key: &str, one: &Value) -> Result<Named> {
+    let part = |name| one.get(name).and_then(Value::as_str);
+    match part("text") {
+        Some(text) => {
+            let text = format!("{} {text}", part("title").unwrap_or_default()).trim().to_owned();
+            Ok(Named { id: part("docid").map(str::to_owned), text: Some(text) })
+        }
+        None => Err(record.fault(key, "passages with a text", &crate::data::error::excerpt(&one.to_string(), 60))),
+    }
+}
+
+/// An id, which some write as a number.
+fn id_text(record: &Record<'_>, key: &str) -> Result<String> {
+    match record.value(key) {
+        Some(Value::Number(number)) => Ok(number.to_string()),
+        _ => Ok(record.text(key)?.to_owned()),
+    }
 }
 
 /// Each passage of the instances once, by id.
@@ -69,67 +101,102 @@ pub(super) fn distinct<'e>(export: &'e Export<'_>) -> BTreeMap<String, &'e Train
     export.instances.iter().flat_map(passages).map(|one| (one.passage.to_string(), one)).collect()
 }
 
-pub(super) fn write_tevatron(export: &Export<'_>, folder: &Path) -> Result<()> {
+pub(super) fn write_tevatron(export: &Export<'_>, place: &Place) -> Result<()> {
+    let train = columns([
+        ("query_id", Kind::Text),
+        ("query_text", Kind::Text),
+        ("positive_document_ids", Kind::Texts),
+        ("negative_document_ids", Kind::Texts),
+    ]);
     let ids = |all: &[TrainingPassage]| all.iter().map(|one| one.passage.to_string()).collect::<Vec<_>>();
-    let line = |instance: &Instance| {
-        Ok(json!({
-            "query_id": instance.query_id,
-            "query_text": instance.query,
-            "positive_document_ids": [instance.positive.passage.to_string()],
-            "negative_document_ids": ids(&instance.negatives),
-        }))
+    let row = |instance: &Instance| {
+        let positives = [instance.positive.passage.to_string()];
+        let negatives = ids(&instance.negatives);
+        Ok(vec![json!(instance.query_id), json!(instance.query), json!(positives), json!(negatives)])
     };
-    write_lines(&folder.join("train.jsonl"), export.instances.iter().map(line))?;
+    place.write(MAIN, &train, export.instances.iter().map(row))?;
     // Its training reads `text` and its encoding `document_text`.
-    let document =
-        |(id, one): (String, &TrainingPassage)| Ok(json!({"docid": id, "text": one.text, "document_text": one.text}));
-    write_lines(&folder.join("corpus.jsonl"), distinct(export).into_iter().map(document))
+    let corpus = columns([("docid", Kind::Text), ("text", Kind::Text), ("document_text", Kind::Text)]);
+    let document = |(id, one): (String, &TrainingPassage)| Ok(vec![json!(id), json!(one.text), json!(one.text)]);
+    place.write("corpus", &corpus, distinct(export).into_iter().map(document))
 }
 
-/// Texts by id.
-fn by_id(path: &Path, (id, value): (&str, &str)) -> Result<HashMap<String, String>> {
-    Ok(read_lines(path)?.iter().map(|line| (text(line, id), text(line, value))).collect())
+/// Texts by id, of a table beside the instances; nothing where a file is read alone.
+struct Beside(Option<HashMap<String, String>>);
+
+impl Beside {
+    fn read(place: &Place, name: &str, (id, text): (&str, &str)) -> Result<Self> {
+        let path = place.table(name);
+        if !path.is_file() {
+            return Ok(Self(None));
+        }
+        let mut texts = HashMap::new();
+        place.read(name, &mut Gate::new(&path, 0), |record| {
+            texts.insert(id_text(record, id)?, record.text(text)?.to_owned());
+            Ok(())
+        })?;
+        Ok(Self(Some(texts)))
+    }
+
+    /// What `record` names under `key` by `id`.
+    fn named(&self, record: &Record<'_>, key: &str, id: &str) -> Result<Named> {
+        let text = match &self.0 {
+            None => None,
+            Some(texts) => Some(
+                texts
+                    .get(id)
+                    .ok_or_else(|| record.fault(key, "ids of the table beside this one", &format!("unknown id {id}")))?
+                    .clone(),
+            ),
+        };
+        Ok(Named { text, ..Named::id(id) })
+    }
 }
 
-pub(super) fn read_tevatron(folder: &Path) -> Result<Vec<Fact>> {
-    let corpus = by_id(&folder.join("corpus.jsonl"), ("docid", "document_text"))?;
-    let resolved = |line, key| texts(line, key).iter().map(|id| corpus.get(id).cloned().unwrap_or_default()).collect();
-    let lines = read_lines(&folder.join("train.jsonl"))?;
-    let of_line = |line| {
-        facts(
-            &text(line, "query_text"),
-            resolved(line, "positive_document_ids"),
-            resolved(line, "negative_document_ids"),
-        )
-    };
-    Ok(lines.iter().flat_map(of_line).collect())
+pub(super) fn read_tevatron(place: &Place, gate: &mut Gate, each: Each<'_>) -> Result<()> {
+    let corpus = Beside::read(place, "corpus", ("docid", "text"))?;
+    place.read(MAIN, gate, |record| {
+        let list =
+            |key| record.texts(key)?.into_iter().map(|id| corpus.named(record, key, id)).collect::<Result<Vec<_>>>();
+        let passages = judged(list("positive_document_ids")?, list("negative_document_ids")?);
+        let text = record.value("query_text").and_then(Value::as_str).map(str::to_owned);
+        let query = Named { id: Some(id_text(record, "query_id")?), text };
+        each(said(record, query, passages, ("scores", None))?)
+    })
 }
 
-pub(super) fn write_pylate(export: &Export<'_>, folder: &Path) -> Result<()> {
-    let line = |instance: &Instance| {
+pub(super) fn write_pylate(export: &Export<'_>, place: &Place) -> Result<()> {
+    let train = columns([("query_id", Kind::Text), ("document_ids", Kind::Texts), ("scores", Kind::Numbers)]);
+    let row = |instance: &Instance| {
         let scores = export.scores_of(instance)?.ok_or_else(|| {
-            Fault::new(folder, "scores, which distillation learns from", "none").hint("give them with --scores")
+            Fault::new(Path::new("pylate"), "scores, which distillation learns from", "none")
+                .hint("give them with --scores")
         })?;
         let ids: Vec<String> = passages(instance).map(|one| one.passage.to_string()).collect();
-        Ok(json!({"query_id": instance.query_id, "document_ids": ids, "scores": scores}))
+        Ok(vec![json!(instance.query_id), json!(ids), json!(scores)])
     };
-    write_lines(&folder.join("train.jsonl"), export.instances.iter().map(line))?;
+    place.write(MAIN, &train, export.instances.iter().map(row))?;
     let queries: BTreeMap<_, _> = export.instances.iter().map(|one| (&one.query_id, &one.query)).collect();
-    let query = |(id, query)| Ok(json!({"query_id": id, "text": query}));
-    write_lines(&folder.join("queries.jsonl"), queries.into_iter().map(query))?;
-    let document = |(id, one): (String, &TrainingPassage)| Ok(json!({"document_id": id, "text": one.text}));
-    write_lines(&folder.join("documents.jsonl"), distinct(export).into_iter().map(document))
+    let query = |(id, query)| Ok(vec![json!(id), json!(query)]);
+    place.write(
+        "queries",
+        &columns([("query_id", Kind::Text), ("text", Kind::Text)]),
+        queries.into_iter().map(query),
+    )?;
+    let document = |(id, one): (String, &TrainingPassage)| Ok(vec![json!(id), json!(one.text)]);
+    let documents = columns([("document_id", Kind::Text), ("text", Kind::Text)]);
+    place.write("documents", &documents, distinct(export).into_iter().map(document))
 }
 
-pub(super) fn read_pylate(folder: &Path) -> Result<Vec<Fact>> {
-    let queries = by_id(&folder.join("queries.jsonl"), ("query_id", "text"))?;
-    let documents = by_id(&folder.join("documents.jsonl"), ("document_id", "text"))?;
-    let lines = read_lines(&folder.join("train.jsonl"))?;
-    let known = |texts: &HashMap<String, String>, id: &String| texts.get(id).cloned().unwrap_or_default();
-    let of_line = |line: &Map<String, Value>| {
-        let mut all: Vec<String> = texts(line, "document_ids").iter().map(|id| known(&documents, id)).collect();
-        let negatives = all.split_off(all.len().min(1));
-        facts(&known(&queries, &text(line, "query_id")), all, negatives)
-    };
-    Ok(lines.iter().flat_map(of_line).collect())
+/// The first document is the positive: the form has no labels, and this is the order it is exported in.
+pub(super) fn read_pylate(place: &Place, gate: &mut Gate, each: Each<'_>) -> Result<()> {
+    let queries = Beside::read(place, "queries", ("query_id", "text"))?;
+    let documents = Beside::read(place, "documents", ("document_id", "text"))?;
+    place.read(MAIN, gate, |record| {
+        let of = |(number, id)| Ok((documents.named(record, "document_ids", id)?, u8::from(number == 0)));
+        let passages = record.texts("document_ids")?.into_iter().enumerate().map(of).collect::<Result<Vec<_>>>()?;
+        let query = queries.named(record, "query_id", &id_text(record, "query_id")?)?;
+        let said: Said = said(record, query, passages, ("scores", record.numbers("scores")?))?;
+        each(said)
+    })
 }
