@@ -91,6 +91,11 @@ fn main() {
         eprintln!("{error}");
         std::process::exit(2);
     });
+    if rest.iter().any(|word| word == "--tune") {
+        let tuned = engine.tune(|| BEGUN.elapsed(), &Quiet).expect("the model runs");
+        eprintln!("{}", json!({"tuned": tuned}));
+        return;
+    }
     engine.measure(|| BEGUN.elapsed());
     let begun = BEGUN.elapsed();
     let mut asked = text.lines().enumerate().map(|(place, line)| {
@@ -121,8 +126,8 @@ fn main() {
     eprintln!(
         "{}",
         json!({
-            "seconds": total, "decode": seconds(spent.decode), "draw": seconds(spent.draw),
-            "prepare": seconds(spent.prepare), "batches": spent.batches, "draws": spent.draws,
+            "seconds": total, "decode": seconds(spent.decode), "sampling": seconds(spent.draw.saturating_sub(spent.masks)),
+            "masks": seconds(spent.masks), "prepare": seconds(spent.prepare), "batches": spent.batches, "draws": spent.draws,
             "guessed": spent.guessed, "right": spent.right, "tokens_in": read, "tokens_reused": reused, "tokens_out": written,
         })
     );

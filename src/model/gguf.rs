@@ -20,6 +20,31 @@ const LONGEST_TEMPLATE: usize = 1 << 20;
 /// Widths and counts above this are damage, not models.
 const MOST_WIDTH: u64 = 1 << 24;
 
+/// llama.cpp's architectures that do not write a text token by token, and what they are.
+const OTHER_KINDS: &[(&str, &[&str])] = &[
+    (
+        "an encoder of texts",
+        &[
+            "bert",
+            "modern-bert",
+            "nomic-bert",
+            "nomic-bert-moe",
+            "neo-bert",
+            "jina-bert-v2",
+            "jina-bert-v3",
+            "eurobert",
+            "gemma-embedding",
+            "llama-embed",
+            "t5encoder",
+        ],
+    ),
+    ("an encoder and a decoder", &["t5"]),
+    ("an encoder of images or sounds", &["clip"]),
+    ("a maker of sounds", &["wavtokenizer-dec", "qwen3tts", "pockettts"]),
+    ("a diffusion model", &["dream", "llada", "llada-moe", "rnd1"]),
+    ("a helper that drafts for another model", &["eagle3", "dflash", "gemma4-assistant"]),
+];
+
 /// What the header of a checked file says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gguf {
@@ -77,7 +102,7 @@ impl Gguf {
     pub fn check(bytes: &[u8], path: &Path) -> Result<Self> {
         let header = header::read(bytes, path)?;
         let keys = Keys { header: &header, path };
-        let architecture = keys.text("general.architecture")?.ok_or_else(|| keys.missing("general.architecture"))?;
+        let architecture = keys.architecture()?;
         if keys.number("split.count", 0..=MOST_WIDTH)?.is_some_and(|count| count > 1) {
             let hint = "join the parts first: llama-gguf-split --merge";
             return Err(keys.fault("split.count", "a model in one file", "one part of several").hint(hint).into());
@@ -146,6 +171,22 @@ impl Keys<'_> {
             None => Ok(None),
             Some(Value::Text(text)) => Ok(Some(text.clone())),
             Some(other) => Err(self.fault(key, "a string", format!("{other:?}")).into()),
+        }
+    }
+
+    /// The architecture, of a model that writes.
+    fn architecture(&self) -> Result<String> {
+        let key = "general.architecture";
+        let name = self.text(key)?.ok_or_else(|| self.missing(key))?;
+        let other = OTHER_KINDS.iter().find(|(_, names)| names.contains(&name.as_str())).map(|&(kind, _)| kind);
+        let attends = format!("{name}.attention.causal");
+        let kind = other.or((self.header.values.get(&attends) == Some(&Value::Bool(false))).then_some("not causal"));
+        match kind {
+            None => Ok(name),
+            Some(kind) => {
+                let hint = "take an instruction-tuned language model";
+                Err(self.fault(key, "a model that writes texts", format!("{name}, {kind}")).hint(hint).into())
+            }
         }
     }
 

@@ -3,10 +3,10 @@
 //! were given are kept. A probe is what a request costs: part of a prompt, and a reply among others.
 
 use super::cache::{Cache, Output};
-use super::meter::Clock;
 use super::{LlamaEngine, Plan, backend};
 use crate::data::Watch;
 use crate::generate::engine::Error;
+use crate::generate::meter::Clock;
 use crate::generate::settings::{FlashAttention, Probe, Tuned};
 use std::time::Duration;
 

@@ -13,6 +13,8 @@ pub struct Spent {
     pub decode: Duration,
     /// Drawing tokens and holding them to the schema.
     pub draw: Duration,
+    /// Of this, holding them to the schema.
+    pub masks: Duration,
     /// Laying out and tokenizing prompts, and making constraints.
     pub prepare: Duration,
     /// Batches.
@@ -27,7 +29,7 @@ pub struct Spent {
 
 /// Adds up what is spent.
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+pub struct Meter {
     clock: Cell<Option<Clock>>,
     spent: Cell<Spent>,
 }
@@ -54,6 +56,10 @@ impl Meter {
             spent.draw += time;
             spent.draws += 1;
         })
+    }
+
+    pub(super) fn masks<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.timed(work, |spent, time| spent.masks += time)
     }
 
     pub(super) fn prepare<T>(&self, work: impl FnOnce() -> T) -> T {
