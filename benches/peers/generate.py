@@ -198,7 +198,8 @@ def tuned(model):
     """The settings `tune` finds, as words of a command line."""
     found = json.loads(sh(REPLIES, model, os.devnull, "--tune", "--threads", A.threads, "--slots", SLOTS, "--context", WINDOW,
                           capture_output=True, text=True).stderr.strip().splitlines()[-1])["tuned"]
-    settings = {"flash": found["flash_attention"], "draft": found["draft"], "draft-cost": found["draft_cost"], "batch": found.get("batch", 512)}
+    settings = {"flash": found["flash_attention"], "draft": found["draft"], "draft-cost": found["draft_cost"], "batch": found["batch"],
+                "cache": found["cache_type"]}
     return [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
 
 

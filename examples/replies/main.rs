@@ -74,6 +74,8 @@ fn settings(arguments: &[String]) -> EngineSettings {
         draft: number("--draft"),
         draft_cost: value("--draft-cost").map(|word| word.parse().expect("a number")),
         flash_attention: flash,
+        batch: number("--batch"),
+        cache_type: value("--cache").map(|name| serde_json::from_value(json!(name)).expect("a cache type")),
         ..EngineSettings::default()
     }
 }
@@ -82,7 +84,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, requests, rest @ ..] = &arguments[..] else {
         eprintln!(
-            "usage: replies MODEL.gguf REQUESTS.jsonl [--slots N] [--threads N] [--flash on] [--draft N] [--draft-cost X] [--context N] [--naive]"
+            "usage: replies MODEL.gguf REQUESTS.jsonl [--slots N] [--threads N] [--flash on] [--cache q8_0] [--batch N] [--draft N] [--draft-cost X] [--context N] [--naive]"
         );
         std::process::exit(2);
     };

@@ -255,7 +255,7 @@ impl<C: Conversation> Engine<C> for LlamaEngine {
             "architecture": self.gguf.architecture,
             "chat_template": self.settings.chat_template,
             "thinking": self.settings.thinking,
-            "cache_type": self.settings.cache_type,
+            "cache_type": self.plan.cache_type,
             "engine": "llama-cpp-2 0.1.160",
         })
     }

@@ -58,6 +58,10 @@ pub struct Gguf {
     pub block_count: u32,
     /// Width of the residual stream.
     pub embedding_length: u32,
+    /// Most attention heads of a block.
+    pub heads: u32,
+    /// Width of the widest forward layer, 4 times the stream's where the file does not say.
+    pub forward_length: u64,
     /// Key and value heads of each block.
     pub key_value_heads: Vec<u32>,
     /// Width of one head's key.
@@ -126,7 +130,13 @@ impl Gguf {
         let head_width = (embedding_length / most_heads).max(1);
         let width = |name: &str| Ok::<u32, Error>(keys.number(&of(name), 1..=MOST_WIDTH)?.unwrap_or(head_width));
         let vocabulary = keys.vocabulary()?;
+        let forward = match largest(&header, &of("feed_forward_length")) {
+            Some(width) => u64::try_from(width).unwrap_or(MOST_WIDTH).min(MOST_WIDTH),
+            None => 4 * u64::from(embedding_length),
+        };
         Ok(Self {
+            heads: most_heads,
+            forward_length: forward,
             path: path.to_owned(),
             context_length,
             block_count,
@@ -149,6 +159,16 @@ impl Gguf {
     pub fn key_value_numbers(&self) -> u64 {
         let heads: u64 = self.key_value_heads.iter().map(|&heads| u64::from(heads)).sum();
         heads * (u64::from(self.key_length) + u64::from(self.value_length))
+    }
+}
+
+/// The number under `key`, the largest where there is one for each block.
+fn largest(header: &Header, key: &str) -> Option<i64> {
+    match header.values.get(key)? {
+        Value::Numbers(numbers) => numbers.iter().copied().max(),
+        &Value::Unsigned(number) => i64::try_from(number).ok(),
+        &Value::Signed(number) => Some(number),
+        _ => None,
     }
 }
 

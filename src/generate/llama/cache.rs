@@ -5,7 +5,7 @@
 //! sequences and positions that do not exist.
 
 use super::log;
-use super::plan::Plan;
+use super::plan::{COMPUTED, Plan};
 use crate::generate::engine::Error;
 use crate::generate::settings::{CacheType, FlashAttention};
 use llama_cpp_2::context::LlamaContext;
@@ -57,7 +57,7 @@ impl<'m> Cache<'m> {
         let parameters = LlamaContextParams::default()
             .with_n_ctx(NonZeroU32::new(plan.window.next_multiple_of(256).saturating_mul(plan.slots)))
             .with_n_batch(plan.batch)
-            .with_n_ubatch(plan.batch.min(512))
+            .with_n_ubatch(plan.batch.min(COMPUTED))
             .with_n_seq_max(plan.slots)
             .with_kv_unified(false)
             .with_type_k(cache_type)

@@ -48,7 +48,7 @@ fn logits_are_those_of_candle_transformers() {
         let (_folder, path) = Recipe::random(kind).write();
         let engine = open(&path, |settings| {
             settings.chat_template = ChatChoice::Own;
-            settings.cache_type = CacheType::F32;
+            settings.cache_type = Some(CacheType::F32);
             settings.slots = Some(2);
         });
         let opening = engine.chat.opening(&[Message::new(Role::User, "Why is the sky over Lisbon blue?")]).unwrap();

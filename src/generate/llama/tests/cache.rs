@@ -33,7 +33,7 @@ fn greedy_text_is_the_published_one() {
 fn a_copied_and_cut_sequence_goes_on_as_a_fresh_one() {
     for engine in both(|settings| {
         settings.slots = Some(3);
-        settings.batch = 64;
+        settings.batch = Some(64);
     }) {
         let (first, second) = (tokens(&engine, FIRST), tokens(&engine, SECOND));
         let shared = first.iter().zip(&second).take_while(|(a, b)| a == b).count();
@@ -82,7 +82,7 @@ fn sequences_decoded_together_give_what_each_gives_alone() {
 fn what_would_abort_is_an_error() {
     let Some(engine) = stories(|settings| {
         settings.context = Some(128);
-        settings.batch = 64;
+        settings.batch = Some(64);
     }) else {
         return;
     };

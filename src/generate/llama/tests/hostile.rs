@@ -55,17 +55,17 @@ fn settings_llama_cpp_would_abort_or_hang_at_are_refused() {
     };
     assert!(with(|settings| settings.context = Some(100_000_000)).contains("64 to 4096 tokens"));
     assert!(with(|settings| settings.context = Some(32)).contains("64 to 4096 tokens"));
-    assert!(with(|settings| settings.batch = 8).contains("64 to 4096 tokens"));
+    assert!(with(|settings| settings.batch = Some(8)).contains("64 to 4096 tokens"));
     assert!(with(|settings| settings.slots = Some(65)).contains("1 to 64"));
     assert!(with(|settings| settings.slots = Some(0)).contains("1 to 64"));
     assert!(with(|settings| settings.threads = Some(0)).contains("1 to 512"));
     for cache_type in ["i8", "q6_K", "f64"] {
         assert!(serde_json::from_value::<CacheType>(cache_type.into()).is_err());
     }
-    assert!(with(|settings| settings.cache_type = CacheType::Q8).contains("flash_attention = \"on\""));
+    assert!(with(|settings| settings.cache_type = Some(CacheType::Q8)).contains("flash_attention = \"on\""));
     let unsettled = with(|settings| {
         settings.flash_attention = Some(FlashAttention::Auto);
-        settings.cache_type = CacheType::Q4;
+        settings.cache_type = Some(CacheType::Q4);
     });
     assert!(unsettled.contains("flash_attention = \"on\""));
 }
@@ -75,7 +75,7 @@ fn the_most_sequences_in_the_smallest_batch_and_window_work() {
     let (_folder, path) = random_qwen3(3);
     let mut engine = open(&path, |settings| {
         settings.slots = Some(64);
-        settings.batch = 64;
+        settings.batch = Some(64);
         settings.context = Some(64);
     });
     let scripts = (0..100).map(|n| Script::new(&[&format!("day {n}")], 8)).collect();
@@ -90,7 +90,7 @@ fn a_model_that_claims_an_endless_window_gets_a_sensible_one() {
     let plan = |context| Plan::new(&gguf, &EngineSettings { context, ..Default::default() });
     assert_eq!(plan(None).unwrap().window, 4096);
     let message = plan(Some(100_000_000)).unwrap_err().to_string();
-    assert!(message.contains("key_value_mib"), "{message}");
+    assert!(message.contains("memory_mib"), "{message}");
 }
 
 #[test]
