@@ -21,8 +21,7 @@ const CHILD: &str = "NEARMISS_INTAKE_FILE";
 /// Changed headers that are only checked, for each that is loaded.
 const CHECKED: u32 = 200;
 /// Numbers that break what trusts them.
-const NUMBERS: [u64; 12] =
-    [0, 1, 2, 7, 31, 255, 65_535, 1 << 31, u32::MAX as u64, 0x7FC0_0000, 0xFF80_0000, u64::MAX];
+const NUMBERS: [u64; 12] = [0, 1, 2, 7, 31, 255, 65_535, 1 << 31, u32::MAX as u64, 0x7FC0_0000, 0xFF80_0000, u64::MAX];
 
 /// Numbers that follow from the ones before, the same at each start of the test.
 struct Stream(u64);

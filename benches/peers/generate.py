@@ -1,6 +1,6 @@
 """Requests a minute and CPU seconds of our engine, of llama-server and of one request after the other, at equal work.
 
-    python3 benches/peers/generate.py [--quick] [--threads 1] [--parts small,large,copying]
+    python3 benches/peers/generate.py [--quick] [--minutes 75] [--threads 1] [--parts small,large,copying]
 
 The models are Qwen3 with its own vocabulary and random weights, turned into chain models by tools/random_gguf.py of
 ../shared: whatever is asked, they write one fixed document of 150 tokens, at the full cost of their size. So everyone
@@ -9,36 +9,30 @@ where the tokens read and written agree within 1 %. A request has 700 tokens of 
 of its own, and a JSON schema of one string.
 
 Parts: `small` (50M in Q8_0, 256 requests), `large` (0.6B in Q4_0, 48), each beside llama-server (8 slots, cache_prompt,
-json_schema, flash attention at its better setting) and beside one after the other (12); `copying` (50M, 64 requests at
+json_schema, flash attention at its better setting) and beside one after the other (12); `copying` (50M, 32 requests at
 each level): 0, 25, 50 and 100 % of the document stand in the prompt, the server with and without n-gram speculation.
 Ours runs with what `tune` finds. Competitors take turns; medians, least and greatest over the rounds. CPU seconds are
 the process's own, loading and the client left out. llama-batched-bench says what decoding alone would allow.
 
-What it needs is made once under the target folder: PEERS_PYTHON=<python> has numpy and gguf, else an environment is
-made from PyPI; PEERS_LLAMA=<folder> has llama-server, llama-quantize and llama-batched-bench, else they are built from
-the source package llama-cpp-python of PyPI (cmake, ninja, g++), for the same instructions as ours. PEERS_VOCABULARY=
-<folder> is vendor/llama.cpp/models of that source. Takes about 70 minutes of a quiet core and a half, --quick six."""
+What it needs is made once under the target folder (llamacpp.py says how to lend it). A round is not begun when it would
+end after its part's share of --minutes, but the first one always is; --quick takes about ten minutes of a quiet core."""
 import argparse
 import json
 import os
 import pathlib
 import random
-import re
 import resource
 import socket
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 import threading
 import time
 import urllib.request
 
-HERE = pathlib.Path(__file__).resolve().parent.parent.parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE / "target"))
-SHARED = pathlib.Path(os.environ.get("NEARMISS_SHARED", HERE.parent / "shared"))
-WORK = TARGET / "peers-generate"
+from llamacpp import HERE, TARGET, WORK, llama, python, random_model, sh, vocabulary
+
 REPLIES = TARGET / "release/examples/replies"
 SLOTS, WINDOW, WRITTEN = 8, 2048, 150
 SMALL = "--layers 8 --d 512 --ff 1536 --heads 8 --kv 4 --hd 64"
@@ -61,58 +55,10 @@ teacher force education""".split()
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 arguments.add_argument("--quick", action="store_true", help="few requests and one round")
 arguments.add_argument("--threads", type=int, default=1)
-arguments.add_argument("--rounds", type=int)
+arguments.add_argument("--minutes", type=float, default=75)
+arguments.add_argument("--rounds", type=int, default=3)
 arguments.add_argument("--parts", default="small,large,copying")
 A = arguments.parse_args()
-
-
-def sh(*command, **more):
-    return subprocess.run([str(word) for word in command], check=True, **more)
-
-
-# What is needed ------------------------------------------------------------------------------------------------------
-
-
-def python():
-    if os.environ.get("PEERS_PYTHON"):
-        return os.environ["PEERS_PYTHON"]
-    place = WORK / "python"
-    if not (place / "complete").exists():
-        sh(sys.executable, "-m", "venv", place)
-        sh(place / "bin/python", "-m", "pip", "install", "--quiet", "numpy", "gguf", "cmake", "ninja")
-        (place / "complete").touch()
-    return str(place / "bin/python")
-
-
-def source():
-    """llama.cpp's source, as the newest llama-cpp-python brings it."""
-    place = WORK / "source"
-    found = list(place.glob("*/vendor/llama.cpp"))
-    if not found:
-        sh(python(), "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "-d", place, "llama-cpp-python")
-        with tarfile.open(next(place.glob("*.tar.gz"))) as archive:
-            archive.extractall(place, filter="data")
-        found = list(place.glob("*/vendor/llama.cpp"))
-    return found[0]
-
-
-def llama(name):
-    given = os.environ.get("PEERS_LLAMA")
-    if given:
-        return pathlib.Path(given) / name
-    build = WORK / "llama"
-    if not (build / "bin" / name).exists():
-        cmake = str(pathlib.Path(python()).parent / "cmake")
-        alike = [f"-DGGML_{name}=ON" for name in ("AVX2", "FMA", "F16C", "BMI2")]
-        sh(cmake, "-S", source(), "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=OFF",
-           "-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_CURL=OFF", *alike)
-        sh(cmake, "--build", build, "--target", "llama-server", "llama-quantize", "llama-batched-bench")
-    return build / "bin" / name
-
-
-def vocabulary():
-    given = os.environ.get("PEERS_VOCABULARY")
-    return pathlib.Path(given) if given else source() / "models"
 
 
 DOCUMENT = r"""
@@ -134,11 +80,9 @@ print(" ".join(word[1:] for word in words))
 
 def models():
     """Small and large model, and the words of the document both write."""
-    WORK.mkdir(parents=True, exist_ok=True)
-    vocab, template = vocabulary() / "ggml-vocab-qwen2.gguf", vocabulary() / "templates/Qwen-Qwen3-0.6B.jinja"
     chain, words = WORK / "chain.json", WORK / "document.txt"
     if not words.exists():
-        made = sh(python(), "-c", DOCUMENT, vocab, WRITTEN, " ".join(FILLER), chain, capture_output=True, text=True)
+        made = sh(python(), "-c", DOCUMENT, vocabulary() / "ggml-vocab-qwen2.gguf", WRITTEN, " ".join(FILLER), chain, capture_output=True, text=True)
         words.write_text(made.stdout)
     paths = {}
     for name, shape in (("small", SMALL), ("large", LARGE)):
@@ -146,7 +90,7 @@ def models():
         if paths[name].exists() or (name == "large" and "large" not in PARTS):
             continue
         made = WORK / f"{name}-q8.gguf"
-        sh(python(), SHARED / "tools/random_gguf.py", "qwen3", made, "--vocab", vocab, "--tmpl", template, "--chain", chain, *shape.split())
+        random_model(made, "qwen3", "qwen2", "Qwen-Qwen3-0.6B.jinja", "--chain", chain, *shape.split())
         if name == "large":
             sh(llama("llama-quantize"), "--allow-requantize", made, WORK / "large.partial", "Q4_0", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             made.unlink()
@@ -271,10 +215,13 @@ def served(model, asked, flash, more=()):
 # What came of it -----------------------------------------------------------------------------------------------------
 
 
-def race(competitors, rounds):
-    """The runs of each competitor, one of each a round: {name: (count, run)} to {name: [rows]}."""
-    rows = {name: [] for name in competitors}
-    for _ in range(rounds):
+def race(competitors, share):
+    """The runs of each competitor, one of each a round, within a share of the time: {name: (count, run)} to {name: [rows]}."""
+    rows, begun = {name: [] for name in competitors}, time.monotonic()
+    for number in range(1 if A.quick else A.rounds):
+        taken = time.monotonic() - begun
+        if number and taken / number * (number + 1) > 60 * share * A.minutes:
+            break
         for name, (count, run) in competitors.items():
             rows[name].append({"count": count, **run()})
             print(f"  {name}: {rows[name][-1]['wall']:.1f} s, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
@@ -294,6 +241,7 @@ def table(rows):
               f"  requests/CPU-min {show([60 * run['count'] / run['cpu'] for run in runs])}"
               f"  read {each('read'):.0f} written {each('written'):.0f}" + (f"  guesses right {right / guessed:.0%} of {guessed}" if guessed else ""))
     first, *others = rows
+    print(f"  rounds: {len(rows[first])}")
     for other in others:
         apart = max(abs(a[key] / a["count"] / (b[key] / b["count"]) - 1) for a in rows[first] for b in rows[other] for key in ("read", "written"))
         if apart > 0.01:
@@ -333,7 +281,6 @@ def better_flash(model, document):
 
 
 PARTS = A.parts.split(",")
-ROUNDS = A.rounds or (1 if A.quick else 3)
 sh("cargo", "build", "--release", "--example", "replies", cwd=HERE)
 paths, document = models()
 flash = {}
@@ -344,12 +291,12 @@ for part, count in (("small", 64 if A.quick else 256), ("large", 8 if A.quick el
     settings, flash[part] = tuned(model), better_flash(model, document)
     asked = requests(count, 0, document)
     few = asked[:3 if A.quick else 12]
-    print(f"{part}: {count} requests, {SLOTS} slots, {A.threads} threads, {ROUNDS} rounds; ours {' '.join(settings)}, the server's flash attention {flash[part]}")
+    print(f"{part}: {count} requests, {SLOTS} slots, {A.threads} threads; ours {' '.join(settings)}, the server's flash attention {flash[part]}")
     rows = race({
         "ours": (count, lambda: ours(model, asked, "--slots", str(SLOTS), *settings)),
         "llama-server": (count, lambda: served(model, asked, flash[part])),
         "one after the other": (len(few), lambda: ours(model, few, "--slots", "1", "--naive", "--flash", settings[1])),
-    }, ROUNDS if part == "small" else max(1, ROUNDS - 1))
+    }, 0.4 if part == "small" else 0.35)
     table(rows)
     shares(rows["ours"][-1])
     foretold(model, settings[1], rows["ours"][-1])
@@ -358,9 +305,9 @@ if "copying" in PARTS:
     settings = tuned(model)
     chosen = flash.get("small") or better_flash(model, document)
     for level in LEVELS:
-        asked = requests(16 if A.quick else 64, level, document)
-        print(f"{level} % of the reply stands in the prompt: {len(asked)} requests, {max(1, ROUNDS - 1)} rounds")
+        asked = requests(16 if A.quick else 32, level, document)
+        print(f"{level} % of the reply stands in the prompt: {len(asked)} requests")
         competitors = {"ours": lambda: ours(model, asked, "--slots", str(SLOTS), *settings), "llama-server": lambda: served(model, asked, chosen)}
         for name, more in SPECULATION.items():
             competitors[f"llama-server, {name}"] = lambda more=more: served(model, asked, chosen, more)
-        table(race({name: (len(asked), run) for name, run in competitors.items()}, max(1, ROUNDS - 1)))
+        table(race({name: (len(asked), run) for name, run in competitors.items()}, 0.25 / len(LEVELS)))
