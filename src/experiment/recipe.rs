@@ -318,7 +318,11 @@ mod tests {
         assert!(loss("name = \"margin-mse\"").contains("`teacher`: expected a cross-encoder, for the loss margin-mse"));
         assert_eq!(loss("name = \"debiased\"\nbeta = 1.0"), "");
         let band = |choice: &str| message_of(&format!("{MINIMAL}[written]\nband = \"{choice}\"\n"));
-        assert!(band("teacher").contains("`teacher`: expected a cross-encoder, for written.band"), "{}", band("teacher"));
+        assert!(
+            band("teacher").contains("`teacher`: expected a cross-encoder, for written.band"),
+            "{}",
+            band("teacher")
+        );
         assert_eq!(band("encoder"), "");
         assert!(
             message_of(&format!("{MINIMAL}[train]\nepochs = 0\n"))

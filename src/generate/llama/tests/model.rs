@@ -307,7 +307,9 @@ fn put(file: &mut Vec<u8>, value: Value<'_>) {
         }
         Value::Texts(texts) => {
             let mut bytes = Vec::new();
-            texts.iter().for_each(|content| text(&mut bytes, content));
+            for content in &texts {
+                text(&mut bytes, content);
+            }
             list(file, 8, (texts.len(), bytes));
         }
         Value::Numbers(numbers) => {
