@@ -23,7 +23,7 @@ if [ ! -e "$data/corpus.jsonl" ]; then
     echo "no $data here: comparing on data/elements" >&2
     data=data/elements
 fi
-cargo build --release --bin nearmiss --example vectors --example train_steps
+cargo build --release --bin nearmiss --example vectors --example train_steps --example replies
 nearmiss=$target/release/nearmiss
 vectors=$target/release/examples/vectors
 export HF_HUB_OFFLINE=1
@@ -37,6 +37,7 @@ export HF_HUB_OFFLINE=1
 "$python" tests/peers/architectures.py --program "$vectors" --nearmiss "$nearmiss"
 
 "$python" tests/peers/templates.py
+PEERS_PYTHON=$python "$python" tests/peers/generators.py --program "$target/release/examples/replies"
 
 # An encoder of each kind, trained for two steps, as `nearmiss train` saves it.
 work=$target/peers-work

@@ -74,6 +74,8 @@ fn settings(arguments: &[String]) -> EngineSettings {
         draft: number("--draft"),
         draft_cost: value("--draft-cost").map(|word| word.parse().expect("a number")),
         flash_attention: flash,
+        batch: number("--batch"),
+        cache_type: value("--cache").map(|name| serde_json::from_value(json!(name)).expect("a cache type")),
         ..EngineSettings::default()
     }
 }
@@ -82,7 +84,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, requests, rest @ ..] = &arguments[..] else {
         eprintln!(
-            "usage: replies MODEL.gguf REQUESTS.jsonl [--slots N] [--threads N] [--flash on] [--draft N] [--draft-cost X] [--context N] [--naive]"
+            "usage: replies MODEL.gguf REQUESTS.jsonl [--slots N] [--threads N] [--flash on] [--cache q8_0] [--batch N] [--draft N] [--draft-cost X] [--context N] [--naive]"
         );
         std::process::exit(2);
     };
@@ -91,6 +93,11 @@ fn main() {
         eprintln!("{error}");
         std::process::exit(2);
     });
+    if rest.iter().any(|word| word == "--tune") {
+        let tuned = engine.tune(|| BEGUN.elapsed(), &Quiet).expect("the model runs");
+        eprintln!("{}", json!({"tuned": tuned}));
+        return;
+    }
     engine.measure(|| BEGUN.elapsed());
     let begun = BEGUN.elapsed();
     let mut asked = text.lines().enumerate().map(|(place, line)| {
@@ -121,8 +128,8 @@ fn main() {
     eprintln!(
         "{}",
         json!({
-            "seconds": total, "decode": seconds(spent.decode), "draw": seconds(spent.draw),
-            "prepare": seconds(spent.prepare), "batches": spent.batches, "draws": spent.draws,
+            "seconds": total, "decode": seconds(spent.decode), "sampling": seconds(spent.draw.saturating_sub(spent.masks)),
+            "masks": seconds(spent.masks), "prepare": seconds(spent.prepare), "batches": spent.batches, "draws": spent.draws,
             "guessed": spent.guessed, "right": spent.right, "tokens_in": read, "tokens_reused": reused, "tokens_out": written,
         })
     );

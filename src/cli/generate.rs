@@ -12,7 +12,6 @@ use crate::experiment::stages::Workplace;
 use crate::generate::Sampling;
 use crate::negatives::Task;
 use crate::negatives::written::conversation::INPUTS;
-use crate::negatives::written::measured::FEWEST;
 use crate::negatives::written::{Band, Brief, Meter, Target, ThisStart, WrittenSettings};
 use crate::text::prompt::{PromptFile, Writes};
 use anyhow::{Context, Result, bail};
@@ -22,9 +21,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Mined negatives a band is learned from, at most.
-const SAMPLE: usize = 500;
 
 /// How replies are drawn and judged.
 #[derive(Debug, Args)]
@@ -130,20 +126,8 @@ fn target(
     tasks: &[Task],
     mined: &HashMap<QueryId, Vec<String>>,
 ) -> Result<Target> {
-    let mut values = Vec::new();
-    for task in tasks {
-        let Some(texts) = mined.get(&task.query.id) else { continue };
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        values.extend(meter.values(&task.query.text, &texts).map_err(anyhow::Error::msg)?);
-        if values.len() >= SAMPLE {
-            break;
-        }
-    }
-    let found = values.len();
-    let band = Band::learn(values).with_context(|| {
-        format!("--mined: expected at least {FEWEST} mined negatives of the split's queries, found {found}")
-    })?;
-    Ok(Target { meter, model, band })
+    let mined = tasks.iter().filter_map(|task| Some((task.query.text.as_str(), mined.get(&task.query.id)?.as_slice())));
+    Target::learn(meter, model, mined).context("--mined")
 }
 
 fn targets(

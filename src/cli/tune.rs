@@ -90,21 +90,29 @@ pub(super) fn run(work: &crate::experiment::stages::Workplace<'_>, arguments: &T
     let engine = crate::generate::LlamaEngine::load(gguf, weights.clone(), arguments.engine.settings()?)?;
     let tuned = engine.tune(|| BEGUN.elapsed(), work.watch)?;
     let path = generate::keep_tuned(work, &weights, &tuned)?;
-    let mut table = "threads  flash  slots  read/s  written/s  requests/min\n".to_owned();
+    let mut table = "threads  flash  cache  batch  slots  read/s  written/s  requests/min\n".to_owned();
     for probe in &tuned.probes {
         let flash = format!("{:?}", probe.flash_attention).to_lowercase();
         let _ = writeln!(
             table,
-            "{:7}  {flash:>5}  {:5}  {:6.0}  {:9.0}  {:12.1}",
-            probe.threads, probe.slots, probe.read_per_second, probe.written_per_second, probe.requests_per_minute
+            "{:7}  {flash:>5}  {:>5}  {:5}  {:5}  {:6.0}  {:9.0}  {:12.1}",
+            probe.threads,
+            probe.cache_type.name(),
+            probe.batch,
+            probe.slots,
+            probe.read_per_second,
+            probe.written_per_second,
+            probe.requests_per_minute
         );
     }
     super::commands::print(&table)?;
     work.watch.note(&format!(
-        "{}: {} threads, flash attention {}, {} slots; guessing {} tokens ahead costs {:.1} steps, and is done where more are saved",
+        "{}: {} threads, flash attention {}, cache {}, batch {}, {} slots; guessing {} tokens ahead costs {:.1} steps, and is done where more are saved",
         path.display(),
         tuned.threads,
         format!("{:?}", tuned.flash_attention).to_lowercase(),
+        tuned.cache_type.name(),
+        tuned.batch,
         tuned.slots,
         tuned.draft,
         tuned.draft_cost

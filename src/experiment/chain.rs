@@ -50,7 +50,7 @@ pub fn run(work: &Workplace<'_>, recipe: &Recipe, places: &Places<'_>) -> Result
     }
     let encoder = OpenEncoder::open(places.encoder, work)?;
     let mut remarks = Vec::new();
-    let brief = writing::brief(work, recipe, (&collection, &encoder), &tasks)?;
+    let brief = writing::brief(work, recipe, places, (&collection, &encoder), &tasks)?;
     let judged = writing::judge(work, (recipe, places.gauge), &collection, (&tasks, brief), &mut remarks)?;
     let (arms, left_out) = arms_that_run(recipe, &judged);
     for left in &left_out {

@@ -40,6 +40,9 @@ pub enum ExperimentError {
     /// Writing negatives.
     #[error(transparent)]
     Written(#[from] negatives::written::Error),
+    /// Learning what values written negatives may have.
+    #[error("written.band: {0}")]
+    Band(#[from] negatives::written::measured::NoBand),
     /// Loading the generator.
     #[error(transparent)]
     Generate(#[from] crate::generate::Error),

@@ -6,6 +6,7 @@ use crate::eval::Metric;
 use crate::generate::EngineSettings;
 use crate::mix::{Mix, Positives, Share};
 use crate::negatives::MiningSettings;
+use crate::negatives::written::settings::BandChoice;
 use crate::negatives::written::{self, WrittenSettings};
 use crate::retrieve::Bm25Settings;
 #[cfg(feature = "hnsw")]
@@ -193,6 +194,9 @@ impl Recipe {
         {
             return fault("teacher", &format!("a cross-encoder, for the loss {}", row.name), "none".into());
         }
+        if self.written.band == BandChoice::Teacher && self.teacher.is_none() {
+            return fault("teacher", "a cross-encoder, for written.band", "none".into());
+        }
         if let Err(error) = self.written.check() {
             return fault("written", "settings in their ranges", error.to_string());
         }
@@ -313,6 +317,13 @@ mod tests {
         assert!(loss("name = \"infonce\"").contains("did you mean `info-nce`"));
         assert!(loss("name = \"margin-mse\"").contains("`teacher`: expected a cross-encoder, for the loss margin-mse"));
         assert_eq!(loss("name = \"debiased\"\nbeta = 1.0"), "");
+        let band = |choice: &str| message_of(&format!("{MINIMAL}[written]\nband = \"{choice}\"\n"));
+        assert!(
+            band("teacher").contains("`teacher`: expected a cross-encoder, for written.band"),
+            "{}",
+            band("teacher")
+        );
+        assert_eq!(band("encoder"), "");
         assert!(
             message_of(&format!("{MINIMAL}[train]\nepochs = 0\n"))
                 .contains("`train.epochs`: expected 1 or more, found 0")

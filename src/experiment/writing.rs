@@ -1,17 +1,22 @@
 //! What an experiment's written arms need before they run: mined neighbours where the prompt shows them, and the gauge's
 //! word on whether the generator can write at all.
 
-use super::chain::GaugeChoice;
+use super::chain::{GaugeChoice, Places};
 use super::indexes::DenseSettings;
 use super::mining::{self, MineStage};
 use super::recipe::Recipe;
 use super::stages::{OpenEncoder, Workplace};
 use super::{Result, generate};
 use crate::data::{Collection, Passage};
+use crate::encode::{BiEncoder, Computing, CrossEncoder};
 use crate::negatives::Task;
-use crate::negatives::written::Brief;
 use crate::negatives::written::conversation::INPUTS;
+use crate::negatives::written::settings::BandChoice;
+use crate::negatives::written::{Band, Brief, Meter, Target};
 use crate::text::prompt::PromptFile;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Source of the neighbours that prompts show.
 const NEIGHBOURS: &str = "bm25";
@@ -42,13 +47,14 @@ pub(super) fn mine(
     mining::mine(work, collection, tasks, Some(encoder), &how)
 }
 
-/// The recipe's settings of writing, with neighbours where its prompt shows them.
+/// The recipe's settings of writing, with neighbours where its prompt shows them, and the band where it names one.
 ///
 /// # Errors
-/// [`super::ExperimentError::Data`] when the prompt is not usable; as [`mine`].
+/// [`super::ExperimentError::Data`] when the prompt is not usable; [`super::ExperimentError::Band`]; as [`mine`].
 pub(super) fn brief<'r>(
     work: &Workplace<'_>,
     recipe: &'r Recipe,
+    places: &Places<'_>,
     (collection, encoder): (&Collection, &OpenEncoder),
     tasks: &[Task],
 ) -> Result<Brief<'r>> {
@@ -57,15 +63,45 @@ pub(super) fn brief<'r>(
         return Ok(brief);
     }
     let prompt = PromptFile::find(&recipe.written.prompt, INPUTS)?;
-    if prompt.inputs.iter().any(|input| input == "neighbours") {
-        for candidate in mine(work, recipe, (collection, encoder), (tasks, NEIGHBOURS))?.candidates()? {
-            let Passage::Corpus(id) = &candidate.passage else { continue };
-            if let Some(document) = collection.corpus.get(id.as_str())? {
-                brief.neighbours.entry(candidate.query).or_default().push(document.content());
-            }
+    let shown = prompt.inputs.iter().any(|input| input == "neighbours");
+    if !shown && recipe.written.band.is_none() {
+        return Ok(brief);
+    }
+    let mut neighbours: HashMap<_, Vec<String>> = HashMap::new();
+    for candidate in mine(work, recipe, (collection, encoder), (tasks, NEIGHBOURS))?.candidates()? {
+        let Passage::Corpus(id) = &candidate.passage else { continue };
+        if let Some(document) = collection.corpus.get(id.as_str())? {
+            neighbours.entry(candidate.query).or_default().push(document.content());
         }
     }
+    let mined =
+        tasks.iter().filter_map(|task| Some((task.query.text.as_str(), neighbours.get(&task.query.id)?.as_slice())));
+    if let Some((meter, model)) = meter(work, recipe.written.band, places)? {
+        let target = Target::learn(meter, model, mined)?;
+        let (measure, Band { least, most }) = (target.meter.measure(), target.band);
+        work.watch.note(&format!("{measure} of mined negatives: {least:.3} to {most:.3}"));
+        brief.targets = Arc::new([target]);
+    }
+    if shown {
+        brief.neighbours = neighbours;
+    }
     Ok(brief)
+}
+
+/// The model that measures what is written, and what stands for it in keys.
+fn meter(work: &Workplace<'_>, choice: BandChoice, places: &Places<'_>) -> Result<Option<(Arc<dyn Meter>, Value)>> {
+    let computing = Computing { precision: work.precision, ..Computing::of(&work.device) };
+    Ok(match (choice, places.teacher) {
+        (BandChoice::Encoder, _) => {
+            let encoder = BiEncoder::open_with(places.encoder, &work.device, computing)?;
+            Some((Arc::new(encoder), json!(BiEncoder::digest(places.encoder)?)))
+        }
+        (BandChoice::Teacher, Some(teacher)) => {
+            let encoder = CrossEncoder::open(teacher, &work.device, computing)?;
+            Some((Arc::new(encoder), json!(CrossEncoder::digest(teacher)?)))
+        }
+        (BandChoice::Teacher | BandChoice::None, _) => None,
+    })
 }
 
 /// `brief` when the written arms can run, stamped where they run against the gauge; else why they do not.

@@ -8,12 +8,14 @@
 use super::completion::shortest;
 use super::conversation::Ending;
 use super::engine::Error;
+use super::meter::Meter;
 use super::sampler::{NotFinite, Sampler};
 use super::words::Words;
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{Value, json};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Keywords that are enforced, and those that only describe. llguidance skips keywords it does not know.
@@ -43,6 +45,7 @@ pub type Tokenize = Box<dyn Fn(&str) -> Vec<u32> + Send + Sync>;
 pub struct Constraints {
     factory: ParserFactory,
     tokens: TokEnv,
+    meter: Rc<Meter>,
 }
 
 struct Tokens {
@@ -64,11 +67,11 @@ impl TokenizerEnv for Tokens {
 }
 
 impl Constraints {
-    /// For a model with this vocabulary, which writes texts as `tokenize` says.
+    /// For a model with this vocabulary, which writes texts as `tokenize` says; `meter` learns what masks take.
     ///
     /// # Errors
     /// [`Error::Schema`] when no token ends a reply.
-    pub fn new(words: &Words, tokenize: Tokenize) -> Result<Self, Error> {
+    pub fn new(words: &Words, tokenize: Tokenize, meter: Rc<Meter>) -> Result<Self, Error> {
         let Words { pieces, ends, .. } = words;
         let size = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
         let end = ends.first().copied().filter(|_| ends.iter().all(|&end| end < size));
@@ -79,7 +82,7 @@ impl Constraints {
         let mut factory = ParserFactory::new(&tokens, InferenceCapabilities::default(), &slices)
             .map_err(|error| Error::Schema(error.to_string()))?;
         factory.quiet();
-        Ok(Self { factory, tokens })
+        Ok(Self { factory, tokens, meter })
     }
 
     /// The constraint for one reply.
@@ -97,7 +100,13 @@ impl Constraints {
         let matcher = Matcher::new(parser);
         match matcher.get_error() {
             Some(error) => Err(Error::Schema(error)),
-            None => Ok(Constraint { matcher, schema: schema.clone(), text: Vec::new(), tokens: self.tokens.clone() }),
+            None => Ok(Constraint {
+                matcher,
+                schema: schema.clone(),
+                text: Vec::new(),
+                tokens: self.tokens.clone(),
+                meter: Rc::clone(&self.meter),
+            }),
         }
     }
 }
@@ -108,6 +117,7 @@ pub struct Constraint {
     schema: Value,
     text: Vec<u8>,
     tokens: TokEnv,
+    meter: Rc<Meter>,
 }
 
 /// What a reply goes on with.
@@ -152,27 +162,33 @@ impl Constraint {
         if self.matcher.is_stopped() {
             return Ok(Step { tokens: Vec::new(), ending: Some(Ending::Complete) });
         }
+        let meter = Rc::clone(&self.meter);
         let mut token = sampler.pick(logits, None)?;
-        if self.matcher.try_consume_tokens(&[token]).map_err(failed)? == 0 {
-            let mask = self.matcher.compute_mask().map_err(failed)?;
+        if meter.masks(|| self.matcher.try_consume_tokens(&[token])).map_err(failed)? == 0 {
+            let mask = meter.masks(|| self.matcher.compute_mask()).map_err(failed)?;
             token = sampler.pick(logits, Some(&mask))?;
             self.matcher.consume_token(token).map_err(failed)?;
         }
+        Ok(meter.masks(|| self.go_on(token, budget)))
+    }
+
+    /// What follows `token`, which was consumed.
+    fn go_on(&mut self, token: u32, budget: u32) -> Step {
         let before = self.text.len();
         self.text.extend(self.tokens.tok_trie().token(token));
         let mut step = Step { tokens: vec![token], ending: None };
         if self.matcher.is_stopped() {
             step.ending = Some(Ending::Complete);
-            return Ok(step);
+            return step;
         }
         if !self.affords(budget.saturating_sub(1)) {
             self.text.truncate(before);
             if let Some(tokens) = self.completion() {
-                return Ok(Step { tokens, ending: Some(Ending::Closed) });
+                return Step { tokens, ending: Some(Ending::Closed) };
             }
         }
         self.follow(&mut step, budget);
-        Ok(step)
+        step
     }
 
     /// Adds the tokens that must follow, if `budget` affords them.
@@ -254,7 +270,7 @@ mod tests {
         let pieces: Vec<Vec<u8>> = (0..=255_u8).map(|byte| vec![byte]).chain(long).chain([vec![]]).collect();
         let words = Words { pieces, ends: vec![260], ..Words::default() };
         let trie = TokTrie::from(&TokRxInfo::new(261, 260), &words.pieces);
-        Constraints::new(&words, Box::new(move |text| trie.greedy_tokenize(text.as_bytes()))).unwrap()
+        Constraints::new(&words, Box::new(move |text| trie.greedy_tokenize(text.as_bytes())), Rc::default()).unwrap()
     }
 
     fn schema() -> Value {

@@ -5,7 +5,6 @@
 
 pub mod cache;
 mod log;
-pub mod meter;
 pub mod plan;
 mod scheduler;
 pub mod score;
@@ -16,6 +15,7 @@ use super::chat::{Chat, Segment, Thinking};
 use super::constraint::Constraints;
 use super::conversation::Conversation;
 use super::engine::{Engine, Error, Finished, Refusal};
+use super::meter::{Clock, Meter, Spent};
 use super::settings::EngineSettings;
 use super::thought;
 use super::words::Words;
@@ -26,11 +26,11 @@ use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
-use meter::{Clock, Meter, Spent};
 use plan::Plan;
 use scheduler::{Ports, Scheduler};
 use std::cell::OnceCell;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 pub use log::lines as log_lines;
@@ -48,7 +48,7 @@ pub struct LlamaEngine {
     constraints: OnceCell<Constraints>,
     settings: EngineSettings,
     plan: Plan,
-    meter: Meter,
+    meter: Rc<Meter>,
 }
 
 /// llama.cpp's global state; made once, kept until the process ends.
@@ -71,10 +71,12 @@ impl LlamaEngine {
         let mut plan = Plan::new(&gguf, &settings)?;
         let backend = backend()?;
         let layers = if backend.supports_gpu_offload() { u32::MAX } else { 0 };
-        let parameters = LlamaModelParams::default().with_n_gpu_layers(layers);
+        // Read, not mapped: a file that is cut off later would kill the process.
+        let parameters = LlamaModelParams::default().with_n_gpu_layers(layers).with_use_mmap(false);
         log::forget();
         let model = LlamaModel::load_from_file(backend, &gguf.path, &parameters)
             .map_err(|_| log::failure("load this model"))?;
+        unchanged(&gguf)?;
         let special = |token: LlamaToken| {
             let piece = if token.0 < 0 { Vec::new() } else { model.vocab().token_to_piece(token, true, None) };
             String::from_utf8_lossy(&piece).into_owned()
@@ -95,7 +97,7 @@ impl LlamaEngine {
             constraints: OnceCell::new(),
             settings,
             plan,
-            meter: Meter::default(),
+            meter: Rc::default(),
         })
     }
 
@@ -179,9 +181,20 @@ impl LlamaEngine {
             let tokens = inside(&model, text, Special::Keep);
             tokens.into_iter().map(|token| token.0.cast_unsigned()).collect()
         };
-        let made = Constraints::new(&self.words, Box::new(tokenize))?;
+        let made = Constraints::new(&self.words, Box::new(tokenize), Rc::clone(&self.meter))?;
         Ok(self.constraints.get_or_init(|| made))
     }
+}
+
+/// The file is still as large as when it was checked.
+fn unchanged(gguf: &Gguf) -> Result<(), Error> {
+    let bytes = std::fs::metadata(&gguf.path).map_err(data::Error::io("read", &gguf.path))?.len();
+    if bytes == gguf.file_bytes {
+        return Ok(());
+    }
+    let expected = format!("{} bytes, as when it was checked", gguf.file_bytes);
+    let hint = "another program writes it: wait until it is whole";
+    Err(data::Error::from(data::Fault::new(&gguf.path, expected, format!("{bytes} bytes")).hint(hint)).into())
 }
 
 /// Adds the tokens of `text`: as they are inside a text, unless it begins one.
@@ -242,7 +255,7 @@ impl<C: Conversation> Engine<C> for LlamaEngine {
             "architecture": self.gguf.architecture,
             "chat_template": self.settings.chat_template,
             "thinking": self.settings.thinking,
-            "cache_type": self.settings.cache_type,
+            "cache_type": self.plan.cache_type,
             "engine": "llama-cpp-2 0.1.160",
         })
     }

@@ -9,6 +9,7 @@ pub mod draft;
 pub mod engine;
 #[cfg(feature = "llm")]
 pub mod llama;
+pub mod meter;
 pub mod sampler;
 pub mod settings;
 pub mod thought;

@@ -11,18 +11,19 @@ pub struct EngineSettings {
     /// Tokens of each conversation's window, 64 up to what the model was trained for; default that, at most 4096.
     /// Too small: prompts are refused. Too large: fewer slots fit in memory.
     pub context: Option<u32>,
-    /// Conversations at once, 1 to 64; default 8, or as many as `key_value_mib` allows. More: higher
+    /// Conversations at once, 1 to 64; default 8, or as many as `memory_mib` allows. More: higher
     /// throughput until the processor is busy. 1: what is written depends on nothing but its request.
     pub slots: Option<u32>,
-    /// Tokens decoded together, 64 to 4096, default 512. Smaller: slower prompts. Larger: more memory.
-    pub batch: u32,
+    /// Tokens decoded together, 64 to 4096; default what was tuned, else 512. Smaller: slower prompts. Larger: more memory.
+    pub batch: Option<u32>,
     /// Threads, 1 and up; default half of the processors the system counts. More than are free is many
     /// times slower (2 instead of 1 with one free: 14 against 284 tokens a second).
     pub threads: Option<u32>,
     /// Flash attention, default off: on CPUs it was 1.3 times slower; on GPUs it may be faster.
     pub flash_attention: Option<FlashAttention>,
-    /// Numbers the cache keeps, default f16. Smaller ones need flash attention and cost a little exactness.
-    pub cache_type: CacheType,
+    /// Numbers the cache keeps; default what was tuned, else f16. Smaller ones need flash attention and cost a
+    /// little exactness; another type is another generator as far as the store is concerned.
+    pub cache_type: Option<CacheType>,
     /// Tokens guessed from the prompt and checked in one step, 0 (off) to 16; default what was tuned, else 0.
     /// Pays where replies repeat their prompt and the processor waits for memory. What is written stays the same.
     pub draft: Option<u32>,
@@ -32,8 +33,9 @@ pub struct EngineSettings {
     /// Most tokens a model may think before each answer, 0 to 32768, default 0: thinking is switched off. A
     /// thought that reaches them is ended. More: better answers of models that think, and slower.
     pub thinking: u32,
-    /// Most memory for keys and values in MiB, default 4096. What needs more is refused before loading.
-    pub key_value_mib: u32,
+    /// Most memory beside the weights, for keys, values and computing, in MiB, default 4096. What needs more is
+    /// refused before loading. Lower: fewer slots. Higher than what is free: the system kills the program.
+    pub memory_mib: u32,
     /// Which chat template, default the model's own.
     pub chat_template: ChatChoice,
 }
@@ -43,14 +45,14 @@ impl Default for EngineSettings {
         Self {
             context: None,
             slots: None,
-            batch: 512,
+            batch: None,
             threads: None,
             flash_attention: None,
-            cache_type: CacheType::F16,
+            cache_type: None,
             draft: None,
             draft_cost: None,
             thinking: 0,
-            key_value_mib: 4096,
+            memory_mib: 4096,
             chat_template: ChatChoice::Own,
         }
     }
@@ -96,6 +98,17 @@ impl CacheType {
         }
     }
 
+    /// llama.cpp's name of it, which recipes use too.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Q8 => "q8_0",
+            Self::Q4 => "q4_0",
+        }
+    }
+
     /// Whether llama.cpp has it only with flash attention.
     #[must_use]
     pub fn is_quantized(self) -> bool {
@@ -113,6 +126,10 @@ pub struct Tuned {
     pub threads: u32,
     /// Flash attention.
     pub flash_attention: FlashAttention,
+    /// Form of the cache.
+    pub cache_type: CacheType,
+    /// Tokens decoded together.
+    pub batch: u32,
     /// Conversations at once.
     pub slots: u32,
     /// Tokens guessed at once where that pays.
@@ -131,6 +148,10 @@ pub struct Probe {
     pub threads: u32,
     /// Flash attention.
     pub flash_attention: FlashAttention,
+    /// Form of the cache.
+    pub cache_type: CacheType,
+    /// Tokens decoded together.
+    pub batch: u32,
     /// Conversations at once.
     pub slots: u32,
     /// Prompt tokens a second.
@@ -149,9 +170,17 @@ impl EngineSettings {
             return self;
         }
         self.threads = self.threads.or(Some(tuned.threads));
-        if !self.cache_type.is_quantized() {
-            self.flash_attention = self.flash_attention.or(Some(tuned.flash_attention));
+        // The two belong together: what was tuned for one may not go with another.
+        match (self.cache_type, self.flash_attention) {
+            (None, None) => {
+                self.cache_type = Some(tuned.cache_type);
+                self.flash_attention = Some(tuned.flash_attention);
+            }
+            (Some(given), None) if !given.is_quantized() => self.flash_attention = Some(tuned.flash_attention),
+            (None, Some(given)) if given == tuned.flash_attention => self.cache_type = Some(tuned.cache_type),
+            _ => {}
         }
+        self.batch = self.batch.or(Some(tuned.batch));
         self.slots = self.slots.or(Some(tuned.slots));
         if self.draft.is_none() {
             self.draft = Some(tuned.draft);
@@ -171,6 +200,8 @@ mod tests {
             processors: 2,
             threads: 2,
             flash_attention: FlashAttention::On,
+            cache_type: CacheType::Q8,
+            batch: 256,
             slots: 4,
             draft: 5,
             draft_cost: 2.5,
@@ -183,5 +214,11 @@ mod tests {
         assert_eq!(given.clone().or_tuned(&tuned, 8), given);
         let open = EngineSettings::default().or_tuned(&tuned, 2);
         assert_eq!((open.draft, open.draft_cost), (Some(5), Some(2.5)));
+        assert_eq!((open.batch, open.cache_type), (Some(256), Some(CacheType::Q8)));
+        // A small cache only with the attention it was tuned with.
+        let off = EngineSettings { flash_attention: Some(FlashAttention::Off), ..EngineSettings::default() };
+        assert_eq!(off.or_tuned(&tuned, 2).cache_type, None);
+        let small = EngineSettings { cache_type: Some(CacheType::Q4), ..EngineSettings::default() };
+        assert_eq!(small.or_tuned(&tuned, 2).flash_attention, None);
     }
 }

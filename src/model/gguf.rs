@@ -20,6 +20,31 @@ const LONGEST_TEMPLATE: usize = 1 << 20;
 /// Widths and counts above this are damage, not models.
 const MOST_WIDTH: u64 = 1 << 24;
 
+/// llama.cpp's architectures that do not write a text token by token, and what they are.
+const OTHER_KINDS: &[(&str, &[&str])] = &[
+    (
+        "an encoder of texts",
+        &[
+            "bert",
+            "modern-bert",
+            "nomic-bert",
+            "nomic-bert-moe",
+            "neo-bert",
+            "jina-bert-v2",
+            "jina-bert-v3",
+            "eurobert",
+            "gemma-embedding",
+            "llama-embed",
+            "t5encoder",
+        ],
+    ),
+    ("an encoder and a decoder", &["t5"]),
+    ("an encoder of images or sounds", &["clip"]),
+    ("a maker of sounds", &["wavtokenizer-dec", "qwen3tts", "pockettts"]),
+    ("a diffusion model", &["dream", "llada", "llada-moe", "rnd1"]),
+    ("a helper that drafts for another model", &["eagle3", "dflash", "gemma4-assistant"]),
+];
+
 /// What the header of a checked file says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gguf {
@@ -33,6 +58,10 @@ pub struct Gguf {
     pub block_count: u32,
     /// Width of the residual stream.
     pub embedding_length: u32,
+    /// Most attention heads of a block.
+    pub heads: u32,
+    /// Width of the widest forward layer, 4 times the stream's where the file does not say.
+    pub forward_length: u64,
     /// Key and value heads of each block.
     pub key_value_heads: Vec<u32>,
     /// Width of one head's key.
@@ -77,7 +106,7 @@ impl Gguf {
     pub fn check(bytes: &[u8], path: &Path) -> Result<Self> {
         let header = header::read(bytes, path)?;
         let keys = Keys { header: &header, path };
-        let architecture = keys.text("general.architecture")?.ok_or_else(|| keys.missing("general.architecture"))?;
+        let architecture = keys.architecture()?;
         if keys.number("split.count", 0..=MOST_WIDTH)?.is_some_and(|count| count > 1) {
             let hint = "join the parts first: llama-gguf-split --merge";
             return Err(keys.fault("split.count", "a model in one file", "one part of several").hint(hint).into());
@@ -101,7 +130,13 @@ impl Gguf {
         let head_width = (embedding_length / most_heads).max(1);
         let width = |name: &str| Ok::<u32, Error>(keys.number(&of(name), 1..=MOST_WIDTH)?.unwrap_or(head_width));
         let vocabulary = keys.vocabulary()?;
+        let forward = match largest(&header, &of("feed_forward_length")) {
+            Some(width) => u64::try_from(width).unwrap_or(MOST_WIDTH).min(MOST_WIDTH),
+            None => 4 * u64::from(embedding_length),
+        };
         Ok(Self {
+            heads: most_heads,
+            forward_length: forward,
             path: path.to_owned(),
             context_length,
             block_count,
@@ -127,6 +162,16 @@ impl Gguf {
     }
 }
 
+/// The number under `key`, the largest where there is one for each block.
+fn largest(header: &Header, key: &str) -> Option<i64> {
+    match header.values.get(key)? {
+        Value::Numbers(numbers) => numbers.iter().copied().max(),
+        &Value::Unsigned(number) => i64::try_from(number).ok(),
+        &Value::Signed(number) => Some(number),
+        _ => None,
+    }
+}
+
 struct Keys<'h> {
     header: &'h Header,
     path: &'h Path,
@@ -146,6 +191,22 @@ impl Keys<'_> {
             None => Ok(None),
             Some(Value::Text(text)) => Ok(Some(text.clone())),
             Some(other) => Err(self.fault(key, "a string", format!("{other:?}")).into()),
+        }
+    }
+
+    /// The architecture, of a model that writes.
+    fn architecture(&self) -> Result<String> {
+        let key = "general.architecture";
+        let name = self.text(key)?.ok_or_else(|| self.missing(key))?;
+        let other = OTHER_KINDS.iter().find(|(_, names)| names.contains(&name.as_str())).map(|&(kind, _)| kind);
+        let attends = format!("{name}.attention.causal");
+        let kind = other.or((self.header.values.get(&attends) == Some(&Value::Bool(false))).then_some("not causal"));
+        match kind {
+            None => Ok(name),
+            Some(kind) => {
+                let hint = "take an instruction-tuned language model";
+                Err(self.fault(key, "a model that writes texts", format!("{name}, {kind}")).hint(hint).into())
+            }
         }
     }
 

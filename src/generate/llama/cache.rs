@@ -5,7 +5,7 @@
 //! sequences and positions that do not exist.
 
 use super::log;
-use super::plan::Plan;
+use super::plan::{COMPUTED, Plan};
 use crate::generate::engine::Error;
 use crate::generate::settings::{CacheType, FlashAttention};
 use llama_cpp_2::context::LlamaContext;
@@ -57,7 +57,7 @@ impl<'m> Cache<'m> {
         let parameters = LlamaContextParams::default()
             .with_n_ctx(NonZeroU32::new(plan.window.next_multiple_of(256).saturating_mul(plan.slots)))
             .with_n_batch(plan.batch)
-            .with_n_ubatch(plan.batch.min(512))
+            .with_n_ubatch(plan.batch.min(COMPUTED))
             .with_n_seq_max(plan.slots)
             .with_kv_unified(false)
             .with_type_k(cache_type)
@@ -111,10 +111,13 @@ impl<'m> Cache<'m> {
     /// Makes `to` hold what `from` holds.
     ///
     /// # Errors
-    /// [`Error::Llama`]; never seen.
+    /// [`Error::Llama`] when there is no such sequence.
     pub fn copy(&mut self, from: usize, to: usize) -> Result<(), Error> {
         let numbers = i32::try_from(from).ok().zip(i32::try_from(to).ok());
         let (source, target) = numbers.ok_or_else(|| log::failure("copy a sequence"))?;
+        if let Some(&wrong) = [from, to].iter().find(|&&sequence| sequence >= self.cells.len()) {
+            return Err(self.no_sequence(wrong));
+        }
         if from == to {
             return Ok(());
         }
@@ -123,6 +126,11 @@ impl<'m> Cache<'m> {
         copied.map_err(|_| log::failure("copy a sequence"))?;
         self.cells[to] = self.cells[from].clone();
         Ok(())
+    }
+
+    fn no_sequence(&self, sequence: usize) -> Error {
+        let log = format!("there are {} sequences, and no number {sequence}", self.cells.len());
+        Error::Llama { action: "use a sequence", log }
     }
 
     /// Tokens that the batch still takes.
@@ -134,9 +142,9 @@ impl<'m> Cache<'m> {
     /// Adds `token` to `sequence` in the next batch; gives its row there.
     ///
     /// # Errors
-    /// [`Error::Llama`] when the batch or the window is full.
+    /// [`Error::Llama`] when the batch or the window is full, or there is no such sequence.
     pub fn add(&mut self, sequence: usize, token: u32, output: Output) -> Result<usize, Error> {
-        let position = self.cells[sequence].len();
+        let position = self.cells.get(sequence).map(Vec::len).ok_or_else(|| self.no_sequence(sequence))?;
         let full = |what: &str| Error::Llama { action: "add a token", log: format!("{what} is full") };
         if position >= self.window {
             return Err(full("the window"));
@@ -178,11 +186,12 @@ impl<'m> Cache<'m> {
 
     /// The logits after the token at `row` of the last batch, one for each token of the vocabulary.
     ///
-    /// # Panics
-    /// When they were not asked for.
-    #[must_use]
-    pub fn logits(&self, row: usize) -> &[f32] {
-        assert!(self.rows.get(row) == Some(&true), "logits of row {row} were not asked for");
-        self.context.get_logits_ith(i32::try_from(row).expect("a row of a batch"))
+    /// # Errors
+    /// [`Error::Llama`] when they were not asked for.
+    pub fn logits(&self, row: usize) -> Result<&[f32], Error> {
+        match i32::try_from(row) {
+            Ok(number) if self.rows.get(row) == Some(&true) => Ok(self.context.get_logits_ith(number)),
+            _ => Err(Error::Llama { action: "give logits", log: format!("those of row {row} were not asked for") }),
+        }
     }
 }

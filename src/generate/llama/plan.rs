@@ -11,6 +11,10 @@ const DEFAULT_WINDOW: u32 = 4096;
 /// Slots when the settings leave them open and memory allows.
 const DEFAULT_SLOTS: u32 = 8;
 const MOST_SLOTS: u32 = 64;
+/// Tokens decoded together when the settings leave it open.
+const DEFAULT_BATCH: u32 = 512;
+/// Most tokens llama.cpp computes at once.
+pub(super) const COMPUTED: u32 = 512;
 /// llama.cpp rounds windows up to this.
 const WINDOW_STEP: u64 = 256;
 
@@ -35,8 +39,8 @@ pub struct Plan {
     pub draft_cost: f32,
     /// Most tokens of thought before an answer.
     pub thinking: u32,
-    /// Memory for keys and values in MiB.
-    pub key_value_mib: u64,
+    /// Memory beside the weights in MiB: keys, values, and what llama.cpp computes in.
+    pub memory_mib: u64,
     /// Why conversations cannot share what was decoded, if they cannot.
     pub no_sharing: Option<&'static str>,
 }
@@ -50,28 +54,32 @@ impl Plan {
         let window = window(gguf, settings)?;
         check(settings)?;
         let flash_attention = settings.flash_attention.unwrap_or(FlashAttention::Off);
-        if settings.cache_type.is_quantized() && flash_attention != FlashAttention::On {
+        let cache_type = settings.cache_type.unwrap_or(CacheType::F16);
+        if cache_type.is_quantized() && flash_attention != FlashAttention::On {
             return Err(Error::Settings {
                 setting: "cache_type",
                 expected: "f16 or f32 without flash attention".to_owned(),
-                found: format!("{:?} and flash attention {flash_attention:?}", settings.cache_type),
+                found: format!("{cache_type:?} and flash attention {flash_attention:?}"),
                 hint: "set flash_attention = \"on\" too",
             });
         }
-        let each = mib(gguf, settings.cache_type, window, 1);
-        let fit = u64::from(settings.key_value_mib).checked_div(each).unwrap_or(0);
+        let batch = settings.batch.unwrap_or(DEFAULT_BATCH);
+        let computing = computing_mib(gguf, (window, batch), flash_attention);
+        let each = key_value_mib(gguf, cache_type, window, 1);
+        let fit = u64::from(settings.memory_mib).saturating_sub(computing).checked_div(each).unwrap_or(0);
         let fit = u32::try_from(fit).unwrap_or(MOST_SLOTS);
         let slots = settings.slots.unwrap_or(fit.clamp(1, DEFAULT_SLOTS));
-        let key_value_mib = mib(gguf, settings.cache_type, window, slots);
-        if key_value_mib > u64::from(settings.key_value_mib) {
+        let key_value = key_value_mib(gguf, cache_type, window, slots);
+        let memory_mib = key_value.saturating_add(computing);
+        if memory_mib > u64::from(settings.memory_mib) {
             return Err(Error::Settings {
                 setting: "context, slots",
-                expected: format!("keys and values in at most {} MiB (key_value_mib)", settings.key_value_mib),
+                expected: format!("at most {} MiB beside the weights (memory_mib)", settings.memory_mib),
                 found: format!(
-                    "{key_value_mib} MiB for {slots} times {window} tokens of {} blocks; {fit} slots would fit",
+                    "{key_value} MiB for {slots} times {window} tokens of {} blocks and {computing} MiB to compute in; {fit} slots would fit",
                     gguf.block_count
                 ),
-                hint: "lower context or slots, or raise key_value_mib if the machine has the memory",
+                hint: "lower context, slots or batch, or raise memory_mib if the machine has the memory",
             });
         }
         // Half of what the system counts: two often share a core, and one that waits holds up all.
@@ -79,14 +87,14 @@ impl Plan {
         Ok(Self {
             window,
             slots,
-            batch: settings.batch,
+            batch,
             threads: settings.threads.unwrap_or_else(|| u32::try_from(half).unwrap_or(1)),
             flash_attention,
-            cache_type: settings.cache_type,
+            cache_type,
             draft: settings.draft.unwrap_or(0),
             draft_cost: settings.draft_cost.unwrap_or(1.0).max(1.0),
             thinking: settings.thinking,
-            key_value_mib,
+            memory_mib,
             no_sharing: gguf
                 .sliding_window
                 .is_some_and(|sliding| sliding > 0 && sliding < window)
@@ -112,7 +120,7 @@ fn window(gguf: &Gguf, settings: &EngineSettings) -> Result<u32, Error> {
 fn check(settings: &EngineSettings) -> Result<(), Error> {
     let sound = |range: std::ops::RangeInclusive<u32>, value: Option<u32>| value.is_none_or(|n| range.contains(&n));
     let wrong = [
-        ("batch", sound(64..=4096, Some(settings.batch)), Some(settings.batch), "64 to 4096 tokens"),
+        ("batch", sound(64..=4096, settings.batch), settings.batch, "64 to 4096 tokens"),
         ("slots", sound(1..=MOST_SLOTS, settings.slots), settings.slots, "1 to 64"),
         ("draft", sound(0..=16, settings.draft), settings.draft, "0 to 16 tokens"),
         ("thinking", settings.thinking <= 32768, Some(settings.thinking), "0 to 32768 tokens"),
@@ -129,8 +137,20 @@ fn check(settings: &EngineSettings) -> Result<(), Error> {
     }
 }
 
+/// MiB that llama.cpp lays out for one step, rounded up, from above: the logits of every token of a batch, the stream and
+/// a forward layer of each, and, without flash attention, what each head gives each cell of a window, before and after
+/// the softmax.
+fn computing_mib(gguf: &Gguf, (window, batch): (u32, u32), flash_attention: FlashAttention) -> u64 {
+    let tokens = u64::from(batch.min(COMPUTED));
+    let cells = u64::from(window).next_multiple_of(WINDOW_STEP);
+    let scores = if flash_attention == FlashAttention::On { 0 } else { 2 * u64::from(gguf.heads) * cells };
+    let layers = 8 * u64::from(gguf.embedding_length) + 3 * gguf.forward_length;
+    let each = u64::from(gguf.vocabulary).saturating_add(layers).saturating_add(scores);
+    tokens.saturating_mul(each).saturating_mul(4).div_ceil(1 << 20)
+}
+
 /// MiB of keys and values of `slots` windows, rounded up.
-fn mib(gguf: &Gguf, cache_type: CacheType, window: u32, slots: u32) -> u64 {
+fn key_value_mib(gguf: &Gguf, cache_type: CacheType, window: u32, slots: u32) -> u64 {
     let cells = u64::from(window).next_multiple_of(WINDOW_STEP).saturating_mul(u64::from(slots));
     let of_32 = gguf.key_value_numbers().saturating_mul(cells).div_ceil(32);
     of_32.saturating_mul(cache_type.bytes_of_32()).div_ceil(1 << 20)

@@ -88,7 +88,8 @@ impl<'e, C: Conversation> Scheduler<'e, C> {
                     if ahead > guess.len() || talk.tokens[decoded..] != guess[..ahead] {
                         break;
                     }
-                    next = self.engine.meter.draw(|| talk.advance(self.engine, self.cache.logits(row + ahead)))?;
+                    let logits = self.cache.logits(row + ahead)?;
+                    next = self.engine.meter.draw(|| talk.advance(self.engine, logits))?;
                 }
                 let right = common(&guess, &talk.tokens[decoded..]);
                 if !guess.is_empty() {

@@ -1,17 +1,19 @@
 //! What is fastest on this machine: a few seconds of decoding with one setting changed at a time.
-//! Threads first, then flash attention, then slots, then what guessing ahead costs; settings that
-//! were given are kept. A probe is what a request costs: part of a prompt, and a reply among others.
+//! Threads first, then flash attention, the form of the cache, slots, tokens of a batch, then what guessing
+//! ahead costs; settings that were given are kept. A probe is what a request costs: part of a prompt, and
+//! a reply among others. A smaller cache costs exactness, so it must be faster by more than the others.
 
 use super::cache::{Cache, Output};
-use super::meter::Clock;
 use super::{LlamaEngine, Plan, backend};
 use crate::data::Watch;
 use crate::generate::engine::Error;
-use crate::generate::settings::{FlashAttention, Probe, Tuned};
+use crate::generate::meter::Clock;
+use crate::generate::settings::{CacheType, FlashAttention, Probe, Tuned};
 use std::time::Duration;
 
-/// Tokens of a prompt read in a probe.
+/// Tokens of a prompt read in a probe; more where batches are compared.
 const PROMPT: usize = 192;
+const BATCHES: [u32; 3] = [128, 256, 512];
 /// Tokens a request reads of its own, and writes, as far as judging goes.
 const REQUEST: [f64; 2] = [200.0, 150.0];
 /// Time that tokens are written for in a probe.
@@ -21,6 +23,8 @@ const FEWEST_STEPS: u32 = 6;
 const AHEAD: u32 = 5;
 /// What is slower by less is taken as equal.
 const NOTABLE: f64 = 1.03;
+/// What a cache of 8 bits must gain.
+const WORTH_EXACTNESS: f64 = 1.1;
 const SLOTS: [u32; 4] = [1, 2, 4, 8];
 
 impl LlamaEngine {
@@ -31,7 +35,7 @@ impl LlamaEngine {
     pub fn tune(&self, clock: Clock, watch: &dyn Watch) -> Result<Tuned, Error> {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let processors = u32::try_from(processors).unwrap_or(1);
-        let mut tuner = Tuner { engine: self, clock, watch, probes: Vec::new() };
+        let mut tuner = Tuner { engine: self, clock, watch, prompt: PROMPT, probes: Vec::new() };
         let mut plan = self.plan;
         plan.slots = plan.slots.min(4);
         if self.settings.threads.is_none() {
@@ -43,6 +47,12 @@ impl LlamaEngine {
             let kinds = [FlashAttention::Off, FlashAttention::On];
             plan = tuner.best(&kinds.map(|flash_attention| Plan { flash_attention, ..plan }))?;
         }
+        if self.settings.cache_type.is_none() && self.settings.flash_attention != Some(FlashAttention::Off) {
+            let small = Plan { cache_type: CacheType::Q8, flash_attention: FlashAttention::On, ..plan };
+            if tuner.probe(&small)? > WORTH_EXACTNESS * tuner.probe(&plan)? {
+                plan = small;
+            }
+        }
         let plans: Vec<Plan> = match self.settings.slots {
             Some(slots) => vec![Plan { slots, ..plan }],
             None => {
@@ -50,11 +60,21 @@ impl LlamaEngine {
             }
         };
         plan = tuner.best(&plans)?;
+        if self.settings.batch.is_none() {
+            let sizes = BATCHES.into_iter().rev().filter(|&batch| batch <= self.plan.window / 2);
+            let plans: Vec<Plan> = sizes.map(|batch| Plan { batch, ..plan }).collect();
+            if !plans.is_empty() {
+                tuner.prompt = plans[0].batch as usize;
+                plan = tuner.best(&plans)?;
+            }
+        }
         let draft_cost = tuner.cost_ahead(&plan)?;
         Ok(Tuned {
             processors,
             threads: plan.threads,
             flash_attention: plan.flash_attention,
+            cache_type: plan.cache_type,
+            batch: plan.batch,
             slots: plan.slots,
             draft: if self.plan.no_sharing.is_some() { 0 } else { AHEAD },
             draft_cost,
@@ -67,6 +87,8 @@ struct Tuner<'e> {
     engine: &'e LlamaEngine,
     clock: Clock,
     watch: &'e dyn Watch,
+    /// Tokens of a prompt.
+    prompt: usize,
     probes: Vec<Probe>,
 }
 
@@ -92,6 +114,8 @@ impl Tuner<'_> {
         self.probes.push(Probe {
             threads: plan.threads,
             flash_attention: plan.flash_attention,
+            cache_type: plan.cache_type,
+            batch: plan.batch,
             slots: plan.slots,
             read_per_second: read,
             written_per_second: written,
@@ -118,6 +142,7 @@ struct Bench<'t> {
     watch: &'t dyn Watch,
     words: u32,
     window: usize,
+    prompt: usize,
 }
 
 impl<'t> Bench<'t> {
@@ -125,7 +150,8 @@ impl<'t> Bench<'t> {
         tuner.watch.check()?;
         let cache = Cache::new(&tuner.engine.model, backend()?, plan)?;
         let words = u32::try_from(tuner.engine.words.pieces.len()).unwrap_or(1);
-        Ok(Self { cache, clock: tuner.clock, watch: tuner.watch, words, window: plan.window as usize })
+        let window = plan.window as usize;
+        Ok(Self { cache, clock: tuner.clock, watch: tuner.watch, words, window, prompt: tuner.prompt.min(window / 2) })
     }
 
     fn word(&self, place: usize) -> u32 {
@@ -134,9 +160,8 @@ impl<'t> Bench<'t> {
 
     /// Fills every sequence with a prompt; tokens read a second.
     fn read(&mut self) -> Result<f64, Error> {
-        let prompt = PROMPT.min(self.window / 2);
         let begun = (self.clock)();
-        for place in 0..prompt {
+        for place in 0..self.prompt {
             self.cache.add(0, self.word(place), Output::Nothing)?;
             if self.cache.room() == 0 {
                 self.cache.decode()?;
@@ -147,7 +172,7 @@ impl<'t> Bench<'t> {
         for sequence in 1..self.cache.sequences() {
             self.cache.copy(0, sequence)?;
         }
-        Ok(prompt as f64 / time.as_secs_f64().max(1e-9))
+        Ok(self.prompt as f64 / time.as_secs_f64().max(1e-9))
     }
 
     /// Writes `tokens` at a time to every sequence for a while; the time and the steps.

@@ -118,6 +118,7 @@ fn each_defect_is_named() {
         (sound().with("tokenizer.ggml.scores", strings(3)), "16 entries, one a token, found 3"),
         (sound().with("general.alignment", number(33)), "a power of two"),
         (sound().with("split.count", number(2)), "a model in one file"),
+        (sound().with("llama.attention.causal", typed(7, &[0])), "a model that writes texts, found llama, not causal"),
         (sound().with("general.name", typed(8, &[&1_u64.to_le_bytes()[..], &[0xFF]].concat())), "UTF-8"),
         (sound().with("general.name", typed(77, &[])), "a value type from 0 to 12"),
         (sound().with("x", [&9_u32.to_le_bytes()[..], &6_u32.to_le_bytes(), &u64::MAX.to_le_bytes()].concat()), "`x`"),
@@ -126,6 +127,22 @@ fn each_defect_is_named() {
     for (file, expected) in cases {
         let message = refusal(&file);
         assert!(message.contains(expected) && message.starts_with("m.gguf"), "{expected:?} is not in {message:?}");
+    }
+}
+
+#[test]
+fn models_that_do_not_write_are_refused_by_name() {
+    for (name, kind) in [
+        ("bert", "an encoder of texts"),
+        ("gemma-embedding", "an encoder of texts"),
+        ("t5encoder", "an encoder of texts"),
+        ("t5", "an encoder and a decoder"),
+        ("clip", "an encoder of images or sounds"),
+        ("wavtokenizer-dec", "a maker of sounds"),
+        ("llada", "a diffusion model"),
+    ] {
+        let message = refusal(&sound().with("general.architecture", typed(8, &text(name))));
+        assert!(message.contains(&format!("a model that writes texts, found {name}, {kind}")), "{message}");
     }
 }
 

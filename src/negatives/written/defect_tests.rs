@@ -3,6 +3,7 @@
 
 use super::checks::check;
 use super::defect::Defect;
+use super::measured::NoBand;
 use super::tests::{GOOD, POSITIVE, QUERY, Scripted, ask, json_of, reply, settings, task};
 use super::*;
 use crate::data::{Quiet, atomic::Journal};
@@ -139,6 +140,24 @@ fn bands_leave_out_the_tails() {
     assert_eq!(Band::learn([vec![0.5; 19], vec![f64::NAN]].concat()), None);
     let values: Vec<f64> = (0..100).rev().map(f64::from).collect();
     assert_eq!(Band::learn(values), Some(Band { least: 5.0, most: 94.0 }));
+}
+
+#[test]
+fn a_band_is_learned_from_mined_passages_query_by_query() {
+    let texts: Vec<String> = (0..15).map(|n| n.to_string()).collect();
+    let mined = || (0..3).map(|_| ("query", texts.as_slice()));
+    let learn = |values: Vec<Result<Vec<f64>, String>>| {
+        let meter = Arc::new(Script { measure: Measure::Cosine, values: Mutex::new(values) });
+        Target::learn(meter, json!("script"), mined()).map(|target| target.band)
+    };
+    let row = |least: f64| Ok((0..15).map(|n| least + f64::from(n) / 100.0).collect());
+    // 45 values, two left out at each end.
+    let band = learn(vec![row(0.1), row(0.3), row(0.5)]).unwrap();
+    assert!((band.least - 0.12).abs() < 1e-9 && (band.most - 0.62).abs() < 1e-9, "{band:?}");
+    assert_eq!(learn(vec![row(0.1), Err("gone".to_owned())]), Err(NoBand::Unmeasured("gone".to_owned())));
+    let meter = Arc::new(Script { measure: Measure::Cosine, values: Mutex::new(vec![row(0.1)]) });
+    let few = Target::learn(meter, json!("script"), mined().take(1)).map(|target| target.band);
+    assert_eq!(few, Err(NoBand::TooFew(15)));
 }
 
 #[test]

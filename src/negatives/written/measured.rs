@@ -16,6 +16,8 @@ use std::sync::Arc;
 const TAIL: f64 = 0.05;
 /// Fewest mined negatives a band is learned from: fewer have no tails to speak of.
 pub const FEWEST: usize = 20;
+/// Mined negatives a band is learned from, at most, but for the last query's.
+const SAMPLE: usize = 500;
 
 /// What is measured of a query and a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +108,17 @@ impl Band {
     }
 }
 
+/// Why no band could be learned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoBand {
+    /// The model failed.
+    #[error("{0}")]
+    Unmeasured(String),
+    /// There are too few mined negatives, or not all their values are finite.
+    #[error("expected at least {FEWEST} mined negatives of the split's queries, found {0}")]
+    TooFew(usize),
+}
+
 /// A model with the band its values must lie in.
 #[derive(Clone)]
 pub struct Target {
@@ -118,6 +131,29 @@ pub struct Target {
 }
 
 impl Target {
+    /// `meter`, whose weights and settings `model` stands for, with the band of what it gives `mined`: queries, each
+    /// with its mined negatives.
+    ///
+    /// # Errors
+    /// [`NoBand`].
+    pub fn learn<'m>(
+        meter: Arc<dyn Meter>,
+        model: Value,
+        mined: impl IntoIterator<Item = (&'m str, &'m [String])>,
+    ) -> Result<Self, NoBand> {
+        let mut values = Vec::new();
+        for (query, texts) in mined {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            values.extend(meter.values(query, &texts).map_err(NoBand::Unmeasured)?);
+            if values.len() >= SAMPLE {
+                break;
+            }
+        }
+        let found = values.len();
+        let band = Band::learn(values).ok_or(NoBand::TooFew(found))?;
+        Ok(Self { meter, model, band })
+    }
+
     /// What of it decides a judgement, for keys and provenance.
     #[must_use]
     pub fn identity(&self) -> Value {

@@ -38,6 +38,11 @@ pub struct WrittenSettings {
     /// Largest share of a negative's word 5-grams that may stand in a positive or the query, above 0 to 1, default 0.8.
     /// Higher: copies, which are false negatives, pass. Lower: near misses are refused.
     pub max_copied_share: f64,
+    /// In a recipe, what tells whether a text answers after all: its value must lie in the band that passages mined by
+    /// BM25 have, and below the positive's. `encoder`: cosine by the recipe's own encoder, before training; `teacher`:
+    /// relevance by its cross-encoder; default `none`. With it: fewer false negatives, and fewer texts.
+    #[serde(skip_serializing_if = "BandChoice::is_none")]
+    pub band: BandChoice,
     /// Most tokens of one reply, 16 and up, default 1024. Too few: replies are cut off.
     pub max_tokens: u32,
     /// How tokens are drawn; default what the prompt suggests, else temperature 0.8, top-k 40, top-p 0.95.
@@ -46,6 +51,27 @@ pub struct WrittenSettings {
     pub constraint: ConstraintChoice,
     /// Seed of all draws.
     pub seed: Seed,
+}
+
+/// The model of a recipe that measures what is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BandChoice {
+    /// None.
+    #[default]
+    None,
+    /// The encoder that is to be trained, as it is before.
+    Encoder,
+    /// The cross-encoder under `teacher`.
+    Teacher,
+}
+
+impl BandChoice {
+    /// Whether nothing is measured by a model.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 /// What holds a reply to its form.
@@ -72,6 +98,7 @@ impl Default for WrittenSettings {
             max_length_ratio: 2.0,
             max_characters: 4000,
             max_copied_share: 0.8,
+            band: BandChoice::None,
             max_tokens: 1024,
             sampling: None,
             constraint: ConstraintChoice::Schema,

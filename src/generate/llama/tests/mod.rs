@@ -1,7 +1,9 @@
 //! On stories260K, a real Llama of 512 tokens whose greedy text is published, and on a random Qwen3.
 
+mod architectures;
 #[path = "cache.rs"]
 mod cache_tests;
+mod hostile;
 mod model;
 #[path = "scheduler.rs"]
 mod scheduler_tests;
@@ -108,7 +110,7 @@ fn feed(cache: &mut Cache<'_>, sequence: usize, tokens: &[u32]) -> Vec<f32> {
             cache.decode().unwrap();
         }
     }
-    cache.logits(row).to_vec()
+    cache.logits(row).unwrap().to_vec()
 }
 
 /// The greedy tokens after those of `sequence`, whose last logits are `logits`.

@@ -93,7 +93,7 @@ fn greedy_replies_are_those_of_one_slot() {
         let mut all = 0;
         for (mut one, mut many) in both(|_| ()).into_iter().zip(both(|settings| {
             settings.slots = Some(slots);
-            settings.batch = batch;
+            settings.batch = Some(batch);
         })) {
             let (one, many) = (texts(&run(&mut one, branching())), texts(&run(&mut many, branching())));
             same += one.iter().zip(&many).filter(|(a, b)| a == b).count();
@@ -222,9 +222,10 @@ fn what_does_not_fit_is_refused_with_the_numbers() {
     assert!(refused(EngineSettings::default()).contains("chatml"));
     let large = EngineSettings { context: Some(1 << 20), ..Default::default() };
     assert!(refused(large).contains("64 to 512 tokens"));
-    let no_memory = EngineSettings { key_value_mib: 1, slots: Some(4), ..Default::default() };
+    let no_memory = EngineSettings { memory_mib: 6, slots: Some(4), ..Default::default() };
     let message = refused(no_memory);
-    assert!(message.contains("2 MiB for 4 times 512 tokens of 5 blocks; 1 slots would fit"), "{message}");
-    let quantized = EngineSettings { cache_type: crate::generate::CacheType::Q8, ..Default::default() };
+    assert!(message.contains("2 MiB for 4 times 512 tokens of 5 blocks and "), "{message}");
+    assert!(message.contains(" MiB to compute in; "), "{message}");
+    let quantized = EngineSettings { cache_type: Some(crate::generate::CacheType::Q8), ..Default::default() };
     assert!(refused(quantized).contains("flash_attention = \"on\""));
 }

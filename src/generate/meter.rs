@@ -13,6 +13,8 @@ pub struct Spent {
     pub decode: Duration,
     /// Drawing tokens and holding them to the schema.
     pub draw: Duration,
+    /// Of this, holding them to the schema.
+    pub masks: Duration,
     /// Laying out and tokenizing prompts, and making constraints.
     pub prepare: Duration,
     /// Batches.
@@ -27,40 +29,52 @@ pub struct Spent {
 
 /// Adds up what is spent.
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+pub struct Meter {
     clock: Cell<Option<Clock>>,
     spent: Cell<Spent>,
 }
 
 impl Meter {
-    pub(super) fn start(&self, clock: Clock) {
+    /// Measures from now on by `clock`; without one nothing is timed.
+    pub fn start(&self, clock: Clock) {
         self.clock.set(Some(clock));
         self.spent.set(Spent::default());
     }
 
-    pub(super) fn spent(&self) -> Spent {
+    /// What was spent since then.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
         self.spent.get()
     }
 
-    pub(super) fn decode<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// What `work` gives; its time is that of a batch.
+    pub fn decode<T>(&self, work: impl FnOnce() -> T) -> T {
         self.timed(work, |spent, time| {
             spent.decode += time;
             spent.batches += 1;
         })
     }
 
-    pub(super) fn draw<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// What `work` gives; its time is that of drawing a token.
+    pub fn draw<T>(&self, work: impl FnOnce() -> T) -> T {
         self.timed(work, |spent, time| {
             spent.draw += time;
             spent.draws += 1;
         })
     }
 
-    pub(super) fn prepare<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// What `work` gives; its time is that of holding to a schema.
+    pub fn masks<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.timed(work, |spent, time| spent.masks += time)
+    }
+
+    /// What `work` gives; its time is that of preparing prompts.
+    pub fn prepare<T>(&self, work: impl FnOnce() -> T) -> T {
         self.timed(work, |spent, time| spent.prepare += time)
     }
 
-    pub(super) fn drafted(&self, guessed: usize, right: usize) {
+    /// Takes note of a guess of `guessed` tokens, of which `right` were.
+    pub fn drafted(&self, guessed: usize, right: usize) {
         let mut spent = self.spent.get();
         spent.guessed += guessed as u64;
         spent.right += right as u64;
