@@ -27,7 +27,7 @@ pub struct Places<'p> {
     pub gauge: GaugeChoice,
 }
 
-/// What follows when the generator is measured to be unable to write.
+/// What follows when a generator is measured to be unable to write, or a judge to judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GaugeChoice {
     /// Its arms are left out.

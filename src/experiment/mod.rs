@@ -6,6 +6,7 @@ pub mod indexes;
 pub mod judge;
 pub mod mining;
 pub mod recipe;
+pub mod relevance;
 pub mod scoring;
 pub mod stages;
 pub mod training;
@@ -49,6 +50,11 @@ pub enum ExperimentError {
     /// A source over vectors without an encoder.
     #[error("the source {0} needs an encoder\n  hint: give one with --encoder")]
     NeedsEncoder(&'static str),
+    /// A threshold on a probability that says little.
+    #[error(
+        "{0}: a threshold on its probability means nothing\n  hint: train it on more instances or with harder negatives, leave the threshold out, or --force it; what comes of it is stamped"
+    )]
+    WeakJudge(String),
     /// More was cut off than may be.
     #[error(
         "{name}: {truncation}, but at most {most} % may be cut\n  hint: raise --max-truncated, cut the passages into shorter ones, or take an encoder with a longer maximal length"
@@ -88,7 +94,10 @@ impl ExperimentError {
                 )
                 | Self::Written(negatives::written::Error::Data(data::Error::Stopped))
                 | Self::Generate(crate::generate::Error::Data(data::Error::Stopped))
-                | Self::Source(negatives::SourceError::Data(data::Error::Stopped))
+                | Self::Source(
+                    negatives::SourceError::Data(data::Error::Stopped)
+                        | negatives::SourceError::Encode(encode::EncodeError::Data(data::Error::Stopped))
+                )
                 | Self::Retrieve(retrieve::Error::Data(data::Error::Stopped))
         )
     }

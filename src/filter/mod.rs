@@ -23,7 +23,7 @@ mod verdict;
 pub use case::{Case, Proposed};
 pub use leakage::TestData;
 pub(crate) use length_ratio::mean_length;
-pub use settings::{Bar, FilterSettings, InvalidPreset, Leakage, Preset, Switch, TextRule};
+pub use settings::{Bar, FilterSettings, InvalidPreset, Leakage, Measure, Preset, Switch, TextRule};
 pub use verdict::{Dropped, Finding, Verdict, Waterfall};
 
 /// One rule. Only the candidates that the rules before it left are in the case.

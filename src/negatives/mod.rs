@@ -27,7 +27,7 @@ pub mod written;
 pub use ledger::{Entry, Fate};
 pub use select::{Report, Short};
 pub use settings::{Compat, MiningSettings, Sampling, SimAns, SimAnsFormula};
-pub use source::{NegativeSource, Sink, SourceError, Task};
+pub use source::{NegativeSource, Relevance, Sink, SourceError, Task};
 
 use crate::data::{Corpus, Run, Seed};
 use crate::filter::Filters;
