@@ -147,8 +147,10 @@ fn scored_by_the_judge(folder: &Path, judgement: &Value) -> Outcome {
     let unknown = &read_json(&folder.join("s.jsonl.provenance.json"))?["settings"]["judges"][0];
     assert!(unknown["auc"].is_null() && unknown["folds"] == 0 && unknown["judge"].is_string());
     succeed(folder, &filter)?;
-    let told = succeed(folder, &[&["why", "q-red-bird"], &split[..], &["--ledger", "k.ledger.jsonl"]].concat())?;
-    assert!(told.contains("relevance █") || told.contains("relevance ·"), "{told}");
+    let how = ["--ledger", "k.ledger.jsonl", "--positives", "s.positives.jsonl"];
+    let told = succeed(folder, &[&["why", "q-red-bird"], &split[..], &how].concat())?;
+    let bars = |line: &&str| line.contains("relevance █") || line.contains("relevance ·");
+    assert_eq!(told.lines().filter(bars).count(), 4, "of the positive and its three candidates: {told}");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::arguments::{Data, PromptArguments};
 use super::commands::open_encoder;
-use super::mine::{BarName, ledger_beside, waterfall};
+use super::mine::{BarName, ledger_beside};
 use super::score::{judges_of_all, positives_beside, read_candidates};
 use crate::data::{Candidate, Digest, Fault, Passage, Provenance, QueryId, jsonl};
 use crate::experiment::chain::GaugeChoice;
@@ -84,6 +84,9 @@ pub(super) struct Filter {
     pub encoder: Option<PathBuf>,
     #[command(flatten)]
     pub prompts: PromptArguments,
+    /// Bound of a rule that has no option of its own.
+    #[arg(long = "bound", value_name = "RULE=NUMBER", value_delimiter = ',', value_parser = bound)]
+    pub bounds: Vec<(String, f32)>,
     /// Strings that answer queries: lines of {"query": id, "answers": [..]}; passages that hold one are dropped.
     #[arg(long, value_name = "FILE.jsonl")]
     pub answers: Option<PathBuf>,
@@ -105,6 +108,16 @@ pub(super) enum MeasureName {
     Relevance,
 }
 
+impl From<MeasureName> for Measure {
+    fn from(name: MeasureName) -> Self {
+        match name {
+            MeasureName::Cosine => Self::Cosine,
+            MeasureName::Bm25 => Self::Bm25,
+            MeasureName::Relevance => Self::Relevance,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum LeakageName {
     Mark,
@@ -118,11 +131,16 @@ struct Answers {
     answers: Vec<String>,
 }
 
+fn bound(text: &str) -> Result<(String, f32), String> {
+    let parted = text.split_once('=').and_then(|(rule, bound)| Some((rule.to_owned(), bound.parse().ok()?)));
+    parted.ok_or_else(|| "expected RULE=NUMBER".to_owned())
+}
+
 impl Filter {
     fn settings(&self) -> FilterSettings {
         let switch = |on| if on { Switch::On } else { Switch::Off };
         FilterSettings {
-            measure: self.measure(),
+            measure: self.measure.into(),
             preset: self.preset,
             same_id: switch(self.same_id),
             range_min: self.range_min,
@@ -143,15 +161,8 @@ impl Filter {
                 LeakageName::Mark => Leakage::Mark,
                 LeakageName::Block => Leakage::Block,
             }),
+            bounds: self.bounds.iter().cloned().collect(),
             ..FilterSettings::default()
-        }
-    }
-
-    fn measure(&self) -> Measure {
-        match self.measure {
-            MeasureName::Cosine => Measure::Cosine,
-            MeasureName::Bm25 => Measure::Bm25,
-            MeasureName::Relevance => Measure::Relevance,
         }
     }
 
@@ -215,7 +226,7 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Filter) -> Result<()> {
         screened.entries.iter_mut().for_each(|entry| stamp(&mut entry.candidate, reason));
     }
     for (source, lines) in &screened.waterfalls {
-        work.watch.note(&format!("{source}:\n{}", waterfall(lines)));
+        work.watch.note(&format!("{source}:\n{lines}"));
     }
     let kept = screened.entries.iter().filter(|entry| entry.fate != Fate::Dropped).map(|entry| &entry.candidate);
     jsonl::write(&arguments.out, kept)?;

@@ -26,7 +26,7 @@ const BLOCK: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Standing {
-    /// Digest of its weights, folds included.
+    /// Digest of its weights, folds included, and of the label that counts.
     pub judge: Digest,
     /// Held-out AUC, 0 to 1; nothing where nobody measured it.
     pub auc: Option<f64>,
@@ -98,6 +98,8 @@ pub struct Judge<'w> {
     /// Which of them judges a query that a fold was trained on.
     folds: HashMap<QueryId, usize>,
     label: Option<usize>,
+    /// What was cut off of the pairs of [`Relevance`] since it was last taken.
+    truncation: Mutex<Truncation>,
 }
 
 /// One of a judge's models.
@@ -150,7 +152,7 @@ impl<'w> Judge<'w> {
             Model { folder, journal, state: Mutex::default() }
         };
         let standing = Standing {
-            judge: Digest::of_json(&json!(digests)),
+            judge: Digest::of_json(&json!([digests, label])),
             auc: judgement.map(|all| all.auc),
             folds: trained.len(),
         };
@@ -161,7 +163,13 @@ impl<'w> Judge<'w> {
         };
         let folds = trained.into_iter().enumerate().flat_map(other).collect();
         let models = folders.into_iter().zip(&digests).map(model).collect();
-        Ok(Self { work, standing, models, folds, label })
+        Ok(Self { work, standing, models, folds, label, truncation: Mutex::default() })
+    }
+
+    /// What was cut off of the pairs that sources asked for since the last call.
+    #[must_use]
+    pub fn take_truncation(&self) -> Truncation {
+        std::mem::take(&mut *self.truncation.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Fills in the relevance of `candidates`, whose queries are those of `tasks`; what was cut off of the pairs.
@@ -265,7 +273,10 @@ impl Relevance for Judge<'_> {
     fn relevance(&self, pairs: &[(&Query, &str)]) -> Result<Vec<f32>, SourceError> {
         let mut all = Vec::with_capacity(pairs.len());
         for block in pairs.chunks(BLOCK) {
-            all.extend(self.pairs(block)?.into_iter().map(|pair| pair.relevance));
+            let pairs = self.pairs(block)?;
+            let mut truncation = self.truncation.lock().unwrap_or_else(PoisonError::into_inner);
+            *truncation = pairs.iter().fold(*truncation, |sum, pair| sum.and(pair.truncation()));
+            all.extend(pairs.into_iter().map(|pair| pair.relevance));
         }
         Ok(all)
     }

@@ -1,7 +1,8 @@
 //! Pure judges over candidates: which are kept as negatives, and by which rule the others go.
 //! A judge sees a [`Case`], reads no file and runs no model, and cannot fail; scores are filled in
 //! before, so that bounds can change without scoring again. Rules stand in the order of [`TABLE`]; each
-//! sees what those before it left. A new rule is one file and one row of [`TABLE`].
+//! sees what those before it left. A new rule is one file and one row of [`TABLE`]; it takes its bound from
+//! [`FilterSettings::bounds`] under its name, until it has a key of its own.
 
 mod answer_match;
 mod case;
@@ -47,7 +48,7 @@ const fn rule(name: &'static str, about: &'static str, make: fn(&FilterSettings)
 }
 
 /// Every rule, in the order they are applied.
-pub const TABLE: [Rule; 15] = [
+pub static TABLE: &[Rule] = &[
     rule(judged_positive::NAME, "the passage is judged relevant for the query", judged_positive::make),
     rule(same_id::NAME, "the passage has the id of the query", same_id::make),
     rule(same_text::NAME, "the passage has the text of the query or of a positive", same_text::make),

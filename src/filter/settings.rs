@@ -1,7 +1,9 @@
 //! Which rules are on, and their bounds.
 
+use super::TABLE;
 use crate::data::Scores;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -91,7 +93,7 @@ pub enum Leakage {
 }
 
 /// Bounds of all rules; one that is `None` leaves its rule off.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FilterSettings {
     /// The score that bounds and margins are for where candidates have several, default cosine. A source that mines has a
@@ -139,6 +141,9 @@ pub struct FilterSettings {
     pub near_cosine: Option<f32>,
     /// What becomes of candidates with test data, default none: nobody looks. It needs a test split.
     pub leakage: Option<Leakage>,
+    /// Bounds of rules that have no key of their own, by the rule's name; default none. What a bound means, its rule says.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub bounds: BTreeMap<String, f32>,
 }
 
 /// A preset that is none.
@@ -205,8 +210,13 @@ impl FilterSettings {
     /// The margins, a preset's among them: absolute and relative.
     #[must_use]
     pub fn margins(&self) -> (Option<f32>, Option<f32>) {
-        let settings = self.preset.map_or(*self, |preset| self.with(preset));
-        (settings.absolute_margin, settings.relative_margin)
+        match self.preset {
+            Some(preset) => {
+                let settings = Self::default().with(preset);
+                (settings.absolute_margin, settings.relative_margin)
+            }
+            None => (self.absolute_margin, self.relative_margin),
+        }
     }
 
     /// Whether bounds or margins on [`FilterSettings::measure`] are set.
@@ -240,6 +250,20 @@ impl FilterSettings {
             && max <= min
         {
             return Err(("range_max", "a rank above range_min", max.to_string()));
+        }
+        // A rule that a bound under its name does not turn on knows nothing of it.
+        let turned_on = |name: &str, bound: f32| {
+            let alone = Self { bounds: BTreeMap::from([(name.to_owned(), bound)]), ..Self::default() };
+            let row = TABLE.iter().find(|row| row.name == name);
+            bound.is_finite()
+                && row.is_some_and(|row| (row.make)(&Self::default()).is_none() && (row.make)(&alone).is_some())
+        };
+        if let Some((name, bound)) = self.bounds.iter().find(|(name, bound)| !turned_on(name, **bound)) {
+            return Err((
+                "bounds",
+                "finite bounds of rules that have no key of their own",
+                format!("{name} = {bound}"),
+            ));
         }
         if self.preset.is_some() && self.absolute_margin.or(self.relative_margin).is_some() {
             return Err(("preset", "a preset or a margin", "both".to_owned()));

@@ -3,7 +3,7 @@
 use super::checkpoint::{self, Position};
 use super::contrast::Contrast;
 use super::optimiser::{Step, clipping};
-use super::settings::TrainSettings;
+use super::settings::{Order, TrainSettings};
 use super::statistics::{SourceWeight, Tallies};
 use super::validation::{Check, Curve, Validation};
 use super::{Result, TrainError, batches};
@@ -235,7 +235,10 @@ impl Trainer<'_> {
         let mut tallies = Tallies::new(pupil.sources().len());
         let mut sum = 0.0;
         for number in numbers {
-            let members = batches::members(instances, self.settings.batch_size, number, self.seed);
+            let members = match self.settings.order {
+                Order::Shuffled => batches::members(instances, self.settings.batch_size, number, self.seed),
+                Order::File => batches::members_in_order(instances, self.settings.batch_size, number, self.seed),
+            };
             let learned = pupil.learn(Turn { members: &members, number, temperature }, gradients)?;
             tallies.add(&learned.tallies);
             sum += f64::from(learned.loss) * share;
