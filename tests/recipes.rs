@@ -111,17 +111,22 @@ fn arms_are_filtered_judged_and_mixed_and_stay_equal() -> Outcome {
         assert_eq!(seen, instances * passes, "{}", one["name"]);
     }
     // A schedule begins with one source and ends with the other.
-    let files = fs::read_dir(folder.join("runs/store"))?.flatten().map(|entry| entry.path().join("train.jsonl"));
-    let scheduled = files.filter(|path| path.is_file()).map(fs::read_to_string).collect::<Result<Vec<_>, _>>()?;
     let sources = |line: Option<&str>| -> Option<Vec<String>> {
         let instance: serde_json::Value = serde_json::from_str(line?).ok()?;
         instance["negatives"].as_array()?.iter().map(|one| Some(one["source"].as_str()?.to_owned())).collect()
     };
-    let runs_over = |text: &&String| {
-        let ends = (sources(text.lines().next()), sources(text.lines().last()));
-        ends == (Some(vec!["random".to_owned(); 2]), Some(vec!["bm25".to_owned(); 2]))
-    };
-    assert_eq!(scheduled.iter().filter(runs_over).count(), 1);
+    let mut found = 0;
+    for entry in fs::read_dir(folder.join("runs/store"))? {
+        let stage = entry?.path();
+        let file = stage.join("train.jsonl");
+        if file.is_file() && read_json(&stage.join("provenance.json"))?["settings"]["arm"]["name"] == "schedule" {
+            let text = fs::read_to_string(file)?;
+            assert_eq!(sources(text.lines().next()), Some(vec!["random".to_owned(); 2]));
+            assert_eq!(sources(text.lines().last()), Some(vec!["bm25".to_owned(); 2]));
+            found += 1;
+        }
+    }
+    assert_eq!(found, 1);
     assert_eq!(succeed(folder, &["run", "mixed.toml", "--force"])?, table, "from the store it is the same");
     fs::write(folder.join("unjudged.toml"), RECIPE.replace("judge = \"train\"\n", ""))?;
     let message = fail(folder, &["run", "unjudged.toml"])?;
