@@ -116,9 +116,12 @@ mod tests {
     #[test]
     fn what_is_looked_up_finds_every_near_text() {
         // Texts that share from none to all of 40 numbers, and the bounds between.
-        let text = |from: u64, count: u64| (from..from + count).map(|number| hash(&number)).collect::<Vec<_>>();
-        let mut texts: Vec<Vec<u64>> = (0..40).flat_map(|from| [text(from, 40), text(0, from + 1)]).collect();
-        texts.iter_mut().for_each(|text| text.sort_unstable());
+        let text = |from: u64, count: u64| {
+            let mut all: Vec<u64> = (from..from + count).map(|number| hash(&number)).collect();
+            all.sort_unstable();
+            all
+        };
+        let texts: Vec<Vec<u64>> = (0..40).flat_map(|from| [text(from, 40), text(0, from + 1)]).collect();
         let ids = (0..texts.len())
             .map(|place| Passage::Corpus(crate::data::DocId::new(&format!("d{place}")).expect("an id")));
         let ids: Vec<Passage> = ids.collect();
