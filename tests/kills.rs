@@ -82,3 +82,20 @@ fn training_killed_at_ten_moments_ends_with_the_same_weights() -> Outcome {
     killed_and_started_again_ends_alike(folder.path(), 10, &train, "model.safetensors")?;
     Ok(())
 }
+
+#[test]
+fn mining_killed_at_five_moments_ends_with_the_same_candidates() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let data = prepare(folder.path())?;
+    let judge = ["train", "--task", "cross-encoder", "--instances", "train.jsonl", "--encoder", "encoder"];
+    succeed(folder.path(), "store", &[&judge[..], &["--max-length", "48", "--out", "judge"]].concat())?;
+    let mine = ["mine", "--data", &data, "--split", "train", "--source", "bm25,dense=2,random,cross-encoder"];
+    let how = ["--encoder", "encoder", "--index", "exact", "--cross-encoder", "judge", "--pool-depth", "20"];
+    let mine = [&mine[..], &how, &["--out", "{out}/mined.jsonl"]].concat();
+    killed_and_started_again_ends_alike(folder.path(), 5, &mine, "mined.jsonl")?;
+    let ledger = |out: &str| fs::read(folder.path().join(out).join("mined.ledger.jsonl"));
+    for time in 0..5 {
+        assert!(ledger(&format!("out-{time}"))? == ledger("whole")?, "another ledger after the kill {time}");
+    }
+    Ok(())
+}

@@ -6,6 +6,7 @@ use super::progress::Terminal;
 use super::{Verdict, import, inspect};
 use crate::data::{Provenance, Store};
 use crate::encode::{FreshEncoder, device};
+use crate::experiment::recipe::TRAIN;
 use crate::experiment::stages::{OpenEncoder, Workplace};
 use crate::experiment::{ExperimentError, Recipe, chain};
 use crate::model::ModelPlaces;
@@ -126,7 +127,9 @@ fn run_recipe(work: &Workplace<'_>, arguments: arguments::Run) -> Result<()> {
     let out = arguments.out.unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     let encoder = find_encoder(&recipe.encoder)?;
     let teacher = recipe.teacher.as_deref().map(find_encoder).transpose()?;
-    let places = chain::Places { encoder: &encoder, teacher: teacher.as_deref(), out: &out, gauge };
+    let judge = recipe.judge.as_deref().filter(|name| *name != Path::new(TRAIN)).map(find_encoder).transpose()?;
+    let places =
+        chain::Places { encoder: &encoder, teacher: teacher.as_deref(), judge: judge.as_deref(), out: &out, gauge };
     let outcome = chain::run(work, &recipe, &places)?;
     let text = table(&outcome);
     print(&text)?;

@@ -2,13 +2,15 @@
 
 use super::arguments::{Data, PromptArguments};
 use super::commands::open_encoder;
-use super::mine::{BarName, ledger_beside, waterfall};
-use super::score::{positives_beside, read_candidates};
+use super::mine::{BarName, ledger_beside};
+use super::score::{judges_of_all, positives_beside, read_candidates};
 use crate::data::{Candidate, Digest, Fault, Passage, Provenance, QueryId, jsonl};
+use crate::experiment::chain::GaugeChoice;
+use crate::experiment::relevance::{Standing, admit, stamp};
 use crate::experiment::scoring::Embedded;
 use crate::experiment::stages::Workplace;
-use crate::filter::{FilterSettings, Filters, Leakage, Preset, Switch, TestData};
-use crate::negatives::screen::{Evidence, Measure, screen};
+use crate::filter::{FilterSettings, Filters, Leakage, Measure, Preset, Switch, TestData};
+use crate::negatives::screen::{Evidence, screen};
 use crate::negatives::{Fate, Task};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -56,6 +58,9 @@ pub(super) struct Filter {
     /// Lowest probability of relevance dropped.
     #[arg(long)]
     pub max_relevance: Option<f32>,
+    /// Believe a judge whose held-out AUC is below 0.8; candidates and provenance are stamped with it.
+    #[arg(long)]
+    pub force: bool,
     /// Least length in lengths of the positives.
     #[arg(long)]
     pub min_length_ratio: Option<f32>,
@@ -79,6 +84,9 @@ pub(super) struct Filter {
     pub encoder: Option<PathBuf>,
     #[command(flatten)]
     pub prompts: PromptArguments,
+    /// Bound of a rule that has no option of its own.
+    #[arg(long = "bound", value_name = "RULE=NUMBER", value_delimiter = ',', value_parser = bound)]
+    pub bounds: Vec<(String, f32)>,
     /// Strings that answer queries: lines of {"query": id, "answers": [..]}; passages that hold one are dropped.
     #[arg(long, value_name = "FILE.jsonl")]
     pub answers: Option<PathBuf>,
@@ -100,6 +108,16 @@ pub(super) enum MeasureName {
     Relevance,
 }
 
+impl From<MeasureName> for Measure {
+    fn from(name: MeasureName) -> Self {
+        match name {
+            MeasureName::Cosine => Self::Cosine,
+            MeasureName::Bm25 => Self::Bm25,
+            MeasureName::Relevance => Self::Relevance,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum LeakageName {
     Mark,
@@ -113,10 +131,17 @@ struct Answers {
     answers: Vec<String>,
 }
 
+fn bound(text: &str) -> Result<(String, f32), String> {
+    let parted = text.split_once('=').and_then(|(rule, bound)| Some((rule.to_owned(), bound.parse().ok()?)));
+    parted.ok_or_else(|| "expected RULE=NUMBER".to_owned())
+}
+
 impl Filter {
     fn settings(&self) -> FilterSettings {
         let switch = |on| if on { Switch::On } else { Switch::Off };
-        let settings = FilterSettings {
+        FilterSettings {
+            measure: self.measure.into(),
+            preset: self.preset,
             same_id: switch(self.same_id),
             range_min: self.range_min,
             range_max: self.range_max,
@@ -136,16 +161,8 @@ impl Filter {
                 LeakageName::Mark => Leakage::Mark,
                 LeakageName::Block => Leakage::Block,
             }),
+            bounds: self.bounds.iter().cloned().collect(),
             ..FilterSettings::default()
-        };
-        self.preset.map_or(settings, |preset| settings.with(preset))
-    }
-
-    fn measure(&self) -> Measure {
-        match self.measure {
-            MeasureName::Cosine => Measure::Cosine,
-            MeasureName::Bm25 => Measure::Bm25,
-            MeasureName::Relevance => Measure::Relevance,
         }
     }
 
@@ -166,12 +183,12 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Filter) -> Result<()> {
     }
     let collection = work.collection(&arguments.data.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
-    let told = json!({"filters": settings, "measure": arguments.measure(), "split": arguments.data.split, "test_split": arguments.test_split});
+    let told = json!({"filters": settings, "split": arguments.data.split, "test_split": arguments.test_split});
     let provenance = Provenance::new("filter", told)
         .input("corpus", collection.corpus_digest()?)
         .input("split", collection.split_digest(&arguments.data.split)?);
     let (candidates, mut provenance) = read_candidates(&arguments.candidates, provenance)?;
-    let mut evidence = Evidence { measure: arguments.measure(), ..Evidence::default() };
+    let mut evidence = Evidence { measure: settings.measure, ..Evidence::default() };
     for path in arguments.positives() {
         for one in jsonl::read::<Candidate>(&path)? {
             if let Passage::Corpus(id) = one.passage {
@@ -181,6 +198,12 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Filter) -> Result<()> {
         provenance = provenance.input("positives", Digest::of_file(&path)?);
     }
     check_scores(&settings, &candidates, &evidence)?;
+    let judges = judges_of_all(&arguments.candidates)?;
+    provenance.settings["judges"] = json!(judges);
+    let forced = if settings.trusts_relevance() { believed(work, arguments, &judges)? } else { None };
+    if let Some(reason) = &forced {
+        provenance.settings["forced"] = json!(reason);
+    }
     if let Some(path) = &arguments.answers {
         evidence.answers = jsonl::read::<Answers>(path)?.into_iter().map(|one| (one.query, one.answers)).collect();
         provenance = provenance.input("answers", Digest::of_file(path)?);
@@ -198,9 +221,12 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Filter) -> Result<()> {
         evidence.vectors = embedded.unit_vectors(&collection, &tasks, &candidates);
         provenance = provenance.input("encoder", encoder.digest);
     }
-    let screened = screen(&tasks, candidates, &collection.corpus, &Filters::new(&settings), &evidence)?;
+    let mut screened = screen(&tasks, candidates, &collection.corpus, &Filters::new(&settings), &evidence)?;
+    if let Some(reason) = &forced {
+        screened.entries.iter_mut().for_each(|entry| stamp(&mut entry.candidate, reason));
+    }
     for (source, lines) in &screened.waterfalls {
-        work.watch.note(&format!("{source}:\n{}", waterfall(lines)));
+        work.watch.note(&format!("{source}:\n{lines}"));
     }
     let kept = screened.entries.iter().filter(|entry| entry.fate != Fate::Dropped).map(|entry| &entry.candidate);
     jsonl::write(&arguments.out, kept)?;
@@ -218,20 +244,35 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Filter) -> Result<()> {
     Ok(())
 }
 
+/// What `--force` overrules, where thresholds are on the relevance of these judges.
+fn believed(work: &Workplace<'_>, arguments: &Filter, judges: &[Standing]) -> Result<Option<String>> {
+    let choice = if arguments.force { GaugeChoice::Force } else { GaugeChoice::Obey };
+    let forced = admit(judges, choice)?;
+    match (&forced, judges) {
+        (Some(reason), _) => work.watch.note(&format!("forced: {reason}")),
+        (None, []) => work.watch.note("relevance: the candidates' provenance names no judge, so its AUC is unknown"),
+        (None, all) => all.iter().for_each(|one| work.watch.note(&one.line())),
+    }
+    Ok(forced)
+}
+
 /// Bounds that nothing can be measured by would keep everything without a word.
 fn check_scores(settings: &FilterSettings, candidates: &[Candidate], evidence: &Evidence) -> Result<()> {
-    let margin = settings.absolute_margin.or(settings.relative_margin).is_some();
-    let bound = margin || settings.max_score.or(settings.min_score).is_some();
+    let (margin, bound) = (settings.has_margin(), settings.measures());
     let measure = evidence.measure;
     let fault = |expected: String, found: &str| -> Result<()> {
         Err(crate::data::Error::from(
             Fault::new(Path::new("the candidates"), expected, found)
-                .hint("run nearmiss score first, with an encoder for cosines"),
+                .hint("run nearmiss score first, with --encoder for cosines, with --cross-encoder for relevance"),
         )
         .into())
     };
     if bound && !candidates.iter().any(|candidate| measure.of(&candidate.scores).is_some()) {
         return fault(format!("a {measure:?} score, which the bounds are for").to_lowercase(), "none in any candidate");
+    }
+    let relevant = candidates.iter().any(|candidate| candidate.scores.relevance.is_some());
+    if settings.max_relevance.is_some() && !relevant {
+        return fault("a relevance, which --max-relevance is for".to_owned(), "none in any candidate");
     }
     if margin && !evidence.positives.values().any(|scores| measure.of(scores).is_some()) {
         return fault(format!("a {measure:?} score of the positives, which the margin is from").to_lowercase(), "none");

@@ -5,12 +5,14 @@ use super::bm25::Bm25Arguments;
 use super::commands::open_encoder;
 use super::dense::DenseArguments;
 use super::joined::{self, Part};
+use super::score::JudgeArguments;
 use crate::data::{Provenance, Seed};
-use crate::experiment::mining::{self, MineStage, Mined};
+use crate::experiment::chain::GaugeChoice;
+use crate::experiment::mining::{self, MineStage, Mined, Models};
 use crate::experiment::stages::Workplace;
-use crate::filter::{Bar, FilterSettings, Preset, Waterfall};
+use crate::filter::{Bar, FilterSettings, Preset};
 use crate::negatives::compat::pooled;
-use crate::negatives::{Compat, MiningSettings, Sampling, SimAns, SimAnsFormula, Task};
+use crate::negatives::{Compat, MiningSettings, Pool, Sampling, SimAns, SimAnsFormula, Task};
 use crate::retrieve::Fusion;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -21,10 +23,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Mine {
     #[command(flatten)]
     pub data: Data,
-    /// Sources, several at once with commas, each with its own number per query if one is given: bm25=10,dense=5,random.
-    /// Known: random, random-length, other-positives, bm25, dense, fusion, run, neighbours-bm25, neighbours-dense,
-    /// simans, star.
-    #[arg(long, required = true, value_delimiter = ',', value_name = "NAME[=COUNT]")]
+    #[arg(long, required = true, value_delimiter = ',', value_name = "NAME[=COUNT]", help = source_help())]
     pub source: Vec<Quota>,
     /// Encoder folder or name, for sources over vectors.
     #[arg(long, value_name = "DIR")]
@@ -34,6 +33,17 @@ pub(super) struct Mine {
     /// TREC run for the source `run`.
     #[arg(long, value_name = "FILE.trec")]
     pub run: Option<PathBuf>,
+    #[command(flatten)]
+    pub judge: JudgeArguments,
+    /// Whose best passages the source `cross-encoder` orders anew.
+    #[arg(long, value_enum, default_value = "bm25")]
+    pub pool: PoolName,
+    /// How many of them.
+    #[arg(long, default_value_t = MiningSettings::default().pool_depth)]
+    pub pool_depth: u32,
+    /// Let bounds and margins on the scores of a judge stand whose held-out AUC is below 0.8; candidates are stamped.
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub dense: DenseArguments,
     /// Negatives per query and source; beside sources with a number of their own, the most per query in all.
@@ -92,6 +102,13 @@ pub(super) struct Mine {
     pub out: PathBuf,
 }
 
+fn source_help() -> String {
+    let known = crate::negatives::names();
+    format!(
+        "Sources, several at once with commas, each with its own number per query if one is given: bm25=10,dense=5,random. Known: {known}"
+    )
+}
+
 /// A source and how many of its negatives a query gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Quota {
@@ -119,6 +136,12 @@ pub(super) enum SamplingName {
     Top,
     Random,
     Softmax,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PoolName {
+    Bm25,
+    Dense,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -183,7 +206,10 @@ impl Mine {
             relative_margin: self.relative_margin,
             ..FilterSettings::default()
         };
-        let margins = self.preset.map_or(margins, |preset| margins.with(preset));
+        let margins = match self.preset {
+            Some(preset) => margins.with(preset),
+            None => margins,
+        };
         let range_max = self.range_max.unwrap_or_else(|| match compat {
             Compat::Nearmiss => 100,
             Compat::FlagEmbedding => 210,
@@ -211,6 +237,11 @@ impl Mine {
             compat,
             fusion: self.fusion,
             simans: self.simans,
+            pool: match self.pool {
+                PoolName::Bm25 => Pool::Bm25,
+                PoolName::Dense => Pool::Dense,
+            },
+            pool_depth: self.pool_depth,
             length_band: self.length_band,
         }
     }
@@ -221,6 +252,9 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
     let collection = work.collection(&arguments.data.data)?;
     let tasks = Task::all(&collection, &collection.qrels(&arguments.data.split)?)?;
     let encoder = open_encoder(work, arguments.encoder.as_deref(), &arguments.prompts)?;
+    let judge = arguments.judge.open(work)?;
+    let choice = if arguments.force { GaugeChoice::Force } else { GaugeChoice::Obey };
+    let models = Models { encoder: encoder.as_ref(), judge: judge.as_ref(), choice };
     // Only a compatible selection looks at it, and takes queries of one text as one.
     let most_positives = pooled(&tasks).iter().map(|task| task.positives.len()).max().unwrap_or(0);
     let dense = arguments.dense.settings(None)?;
@@ -235,7 +269,7 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
             seed: arguments.seed,
             run: arguments.run.clone(),
         };
-        let mined = mining::mine(work, &collection, &tasks, encoder.as_ref(), &how)?;
+        let mined = mining::mine(work, &collection, &tasks, models, &how)?;
         work.watch.note(&told(source, &mined));
         reports.insert(source.clone(), serde_json::to_value(&mined.counts)?);
         settings.insert(source.clone(), serde_json::to_value(how.mine)?);
@@ -252,6 +286,10 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Mine) -> Result<()> {
     let mut provenance = Provenance::new("mine", json!({"sources": settings, "total": arguments.num_negatives.filter(|_| has_quota), "seed": arguments.seed, "split": arguments.data.split, "bm25": arguments.bm25.settings(), "dense": dense, "storage": work.storage, "precision": work.precision}))
         .input("corpus", collection.corpus_digest()?)
         .input("split", collection.split_digest(&arguments.data.split)?);
+    if let Some(judge) = &judge {
+        provenance.settings["judges"] = json!([judge.standing]);
+        provenance = provenance.input("judge", judge.standing.judge.clone());
+    }
     if let Some(encoder) = encoder {
         provenance.settings["prompts"] = encoder.prompts();
         provenance = provenance.input("encoder", encoder.digest);
@@ -273,19 +311,8 @@ fn told(source: &str, mined: &Mined) -> String {
         report.proposed,
         report.queries,
         report.short.len(),
-        waterfall(&report.waterfall)
+        report.waterfall
     )
-}
-
-/// The waterfall as a table: rule, candidates that came to it, dropped, share of those that came.
-pub(super) fn waterfall(waterfall: &Waterfall) -> String {
-    let mut text = format!("  {:16} {:>9} {:>9} {:>7}\n", "rule", "seen", "dropped", "share");
-    for ((rule, seen, dropped, share), line) in waterfall.steps().into_iter().zip(&waterfall.dropped) {
-        let marked = if line.marked > 0 { format!("  {} marked", line.marked) } else { String::new() };
-        text.push_str(&format!("  {rule:16} {seen:>9} {dropped:>9} {share:>6.2}%{marked}\n"));
-    }
-    text.push_str(&format!("  {:16} {:>9}", "kept", waterfall.kept));
-    text
 }
 
 /// `candidates.jsonl` to `candidates.ledger.jsonl`.

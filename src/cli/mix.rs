@@ -1,13 +1,15 @@
 //! `nearmiss mix`: training instances from candidate files.
 
 use super::arguments::Data;
+use super::filter::MeasureName;
 use super::progress::say;
 use super::score::read_candidates;
 use crate::data::{Provenance, Seed, jsonl};
 use crate::experiment::ExperimentError;
-use crate::experiment::recipe::ArmRecipe;
+use crate::experiment::arm::{ArmRecipe, MixName};
 use crate::experiment::stages::Workplace;
-use crate::mix::{self, Arm, Pool, Positives, Ratio, RatioOf, Shortfall, Supply, common_queries, instances};
+use crate::filter::Measure;
+use crate::mix::{self, Arm, Pool, Positives, RatioOf, Shortfall, Supply, common_queries, instances};
 use crate::negatives::Task;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -24,19 +26,31 @@ pub(super) struct Mix {
     /// Negatives per query by source: bm25=1,written=1. With --mix direct and ratio the sum counts alone.
     #[arg(long, required = true, value_delimiter = ',', value_name = "SOURCE=COUNT")]
     pub take: Vec<String>,
-    /// So many of each source in every instance; any of all sources; or two sources in a proportion.
+    /// So many of each source in every instance; any of all sources; two sources in a proportion; two whose shares change
+    /// over training; or from easy to hard over training. The last two lay a schedule into the order of the file, which
+    /// `nearmiss train` follows with `order = "file"`.
     #[arg(long = "mix", value_enum, default_value = "hybrid")]
     pub kind: Kind,
     /// The proportion of --mix ratio: negatives of the first source of --take for each of the second.
     #[arg(long, required_if_eq("kind", "ratio"))]
     pub ratio: Option<f64>,
     /// What the proportion is of: the second source's negatives, or the instances.
-    #[arg(long, value_enum, default_value = "rest")]
-    pub ratio_of: Of,
+    #[arg(long, value_enum)]
+    pub ratio_of: Option<Of>,
+    /// Of --mix schedule: share of the first source of --take from the first instance to the last, at equal distances
+    /// with straight lines between: 0,1.
+    #[arg(long, value_delimiter = ',', value_name = "SHARE", required_if_eq("kind", "schedule"))]
+    pub share: Vec<f64>,
+    /// Of --mix easy-to-hard: the score that says how hard a negative is. [default: its rank]
+    #[arg(long, value_enum)]
+    pub by: Option<MeasureName>,
+    /// Of a mix that changes over training: instances of each query; training then takes one epoch.
+    #[arg(long, default_value_t = 1)]
+    pub passes: usize,
     /// What becomes of a query with too few: drop, fewer (not for `nearmiss train`), or fill=SOURCE.
     #[arg(long, default_value = "drop", value_name = "drop|fewer|fill=SOURCE", value_parser = short)]
     pub short: Short,
-    /// Seed of the draws of --mix direct and ratio.
+    /// Seed of draws and orders.
     #[arg(long, default_value_t = Seed(1))]
     pub seed: Seed,
     /// The instances to write.
@@ -49,6 +63,8 @@ pub(super) enum Kind {
     Hybrid,
     Direct,
     Ratio,
+    Schedule,
+    EasyToHard,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -96,25 +112,32 @@ impl Mix {
 
     fn mix(&self) -> Result<mix::Mix> {
         let shares = self.shares()?;
-        let count = shares.iter().map(|(_, count)| count).sum();
-        let seed = self.seed;
-        Ok(match self.kind {
-            Kind::Hybrid => ArmRecipe { name: "mix".to_owned(), negatives: shares.into_iter().collect() }.mix(),
-            Kind::Direct => {
-                mix::Mix::Direct { sources: shares.into_iter().map(|(source, _)| source).collect(), count, seed }
-            }
-            Kind::Ratio => {
-                let [(source, _), (rest, _)] = &shares[..] else {
-                    bail!("--take: expected two sources for --mix ratio, found {}", shares.len());
-                };
-                let of = match self.ratio_of {
-                    Of::Rest => RatioOf::Rest,
-                    Of::Instances => RatioOf::Instances,
-                };
-                let (source, rest, ratio) = (source.clone(), rest.clone(), self.ratio.unwrap_or(1.0));
-                mix::Mix::Ratio(Ratio { source, rest, count, ratio, of, seed })
-            }
-        })
+        let first = shares.first().map(|(source, _)| source.clone());
+        let pair = matches!(self.kind, Kind::Ratio | Kind::Schedule);
+        if pair && shares.len() != 2 {
+            bail!("--take: expected two sources for this --mix, found {}", shares.len());
+        }
+        let arm = ArmRecipe {
+            name: "mix".to_owned(),
+            negatives: shares.into_iter().collect(),
+            mix: match self.kind {
+                Kind::Hybrid => MixName::Hybrid,
+                Kind::Direct => MixName::Direct,
+                Kind::Ratio => MixName::Ratio,
+                Kind::Schedule => MixName::Schedule,
+                Kind::EasyToHard => MixName::EasyToHard,
+            },
+            ratio: self.ratio,
+            ratio_of: self.ratio_of.map(|of| match of {
+                Of::Rest => RatioOf::Rest,
+                Of::Instances => RatioOf::Instances,
+            }),
+            ratio_source: first.filter(|_| pair),
+            shares: self.share.clone(),
+            by: self.by.map(Measure::from),
+            filters: None,
+        };
+        arm.mix(self.seed, self.passes).map_err(|wrong| ExperimentError::arm(wrong).into())
     }
 }
 
@@ -160,5 +183,8 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Mix) -> Result<()> {
         common.queries.len(),
         common.dropped.len()
     ));
+    if mix.course().is_some() {
+        say("its order is a schedule: train with order = \"file\" and one epoch");
+    }
     Ok(())
 }

@@ -2,9 +2,11 @@
 
 use super::arguments::{Data, PromptArguments};
 use super::bm25::Bm25Arguments;
-use super::commands::open_encoder;
+use super::commands::{find_encoder, open_encoder};
 use crate::data::{Candidate, Digest, Provenance, jsonl};
-use crate::experiment::scoring::{self, Embedded};
+use crate::experiment::ExperimentError;
+use crate::experiment::relevance::{Judge, Standing, judges_of};
+use crate::experiment::scoring::{self, Embedded, Measures};
 use crate::experiment::stages::{self, Workplace};
 use crate::negatives::Task;
 use anyhow::Result;
@@ -25,10 +27,34 @@ pub(super) struct Score {
     #[command(flatten)]
     pub prompts: PromptArguments,
     #[command(flatten)]
+    pub judge: JudgeArguments,
+    #[command(flatten)]
     pub bm25: Bm25Arguments,
     /// The candidates to write; the positives' scores stand beside them as FILE.positives.jsonl.
     #[arg(long, value_name = "FILE.jsonl")]
     pub out: PathBuf,
+}
+
+/// A model that says how relevant a passage is.
+#[derive(Debug, Args)]
+pub(super) struct JudgeArguments {
+    /// Cross-encoder folder or name for the relevance; of a judge that `nearmiss train --task cross-encoder` made, each
+    /// query is judged by the fold that was not trained on it.
+    #[arg(long, value_name = "DIR")]
+    pub cross_encoder: Option<PathBuf>,
+    /// Number of the label whose probability is the relevance, where the cross-encoder has several.
+    #[arg(long, requires = "cross_encoder")]
+    pub label: Option<usize>,
+}
+
+impl JudgeArguments {
+    /// The judge, where one is named; says what is known of it.
+    pub fn open<'w>(&self, work: &'w Workplace<'w>) -> Result<Option<Judge<'w>>, ExperimentError> {
+        let Some(name) = &self.cross_encoder else { return Ok(None) };
+        let judge = Judge::open(work, &find_encoder(name)?, self.label)?;
+        work.watch.note(&judge.standing.line());
+        Ok(Some(judge))
+    }
 }
 
 /// Candidates of all files, and the provenance with their digests.
@@ -39,6 +65,15 @@ pub(super) fn read_candidates(files: &[PathBuf], mut provenance: Provenance) -> 
         provenance = provenance.input(&format!("candidates {number}"), Digest::of_file(path)?);
     }
     Ok((candidates, provenance))
+}
+
+/// The judges whose scores the files hold, each once.
+pub(super) fn judges_of_all(files: &[PathBuf]) -> Result<Vec<Standing>> {
+    let mut judges: Vec<Standing> = Vec::new();
+    for path in files {
+        judges.extend(judges_of(path)?.into_iter().filter(|one| !judges.contains(one)).collect::<Vec<_>>());
+    }
+    Ok(judges)
 }
 
 /// `candidates.jsonl` to `candidates.positives.jsonl`.
@@ -63,7 +98,17 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Score) -> Result<()> {
     if let Some(encoder) = &encoder {
         provenance = provenance.input("encoder", encoder.digest.clone());
     }
-    let (candidates, positives) = scoring::score(&collection, &tasks, candidates, (Some(&words), vectors.as_ref()))?;
+    let judge = arguments.judge.open(work)?;
+    let mut judges = judges_of_all(&arguments.candidates)?;
+    if let Some(judge) = &judge {
+        // Every score of theirs is replaced.
+        judges = vec![judge.standing.clone()];
+        provenance.settings["label"] = json!(arguments.judge.label);
+        provenance = provenance.input("judge", judge.standing.judge.clone());
+    }
+    provenance.settings["judges"] = json!(judges);
+    let measures = Measures { words: Some(&words), vectors: vectors.as_ref(), judge: judge.as_ref() };
+    let (candidates, positives) = scoring::score(&collection, &tasks, candidates, measures)?;
     jsonl::write(&arguments.out, &candidates)?;
     let beside = positives_beside(&arguments.out);
     jsonl::write(&beside, &positives)?;

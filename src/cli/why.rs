@@ -28,6 +28,9 @@ pub(super) struct Why {
     /// Instances, to show what was taken into training.
     #[arg(long, value_name = "FILE.jsonl")]
     pub instances: Option<PathBuf>,
+    /// Scores of positives, as `score` writes them, to stand beside them.
+    #[arg(long, num_args = 1.., value_name = "FILE.positives.jsonl")]
+    pub positives: Vec<PathBuf>,
     /// Candidates shown of each source, the best ones first.
     #[arg(long, default_value_t = 10)]
     pub top: usize,
@@ -49,12 +52,18 @@ pub(super) fn run(work: &Workplace<'_>, arguments: &Why) -> Result<()> {
     let entries = history(arguments)?;
     let used = used(arguments)?;
     let mut text = format!("query {}  {}\n\n", task.query.id, task.query.text);
+    let scored = positives(arguments)?;
+    let known = entries.iter().map(|entry| &entry.candidate).chain(&scored);
+    let highest = known.filter_map(|candidate| candidate.scores.bm25).fold(0.0_f32, f32::max);
     for positive in &task.positives {
         let _ = writeln!(text, "positive {}  {}", positive.id, excerpt(&positive.content(), 100));
+        let passage = Passage::Corpus(positive.id.clone());
+        if let Some(one) = scored.iter().find(|one| one.passage == passage) {
+            let _ = writeln!(text, "       {}", bars(&one.scores, highest));
+        }
     }
     let mut sources: Vec<&str> = entries.iter().map(|entry| entry.candidate.source.as_str()).collect();
     sources.dedup();
-    let highest = entries.iter().filter_map(|entry| entry.candidate.scores.bm25).fold(0.0_f32, f32::max);
     for source in sources {
         let own: Vec<&Entry> = entries.iter().filter(|entry| entry.candidate.source == source).collect();
         let _ = writeln!(text, "\n{source}: {} candidates", own.len());
@@ -98,6 +107,15 @@ fn history(arguments: &Why) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
+/// The query's positives with their scores, where files have them.
+fn positives(arguments: &Why) -> Result<Vec<Candidate>> {
+    let mut all = Vec::new();
+    for path in &arguments.positives {
+        all.extend(jsonl::read::<Candidate>(path)?.into_iter().filter(|one| one.query.as_str() == arguments.query));
+    }
+    Ok(all)
+}
+
 fn used(arguments: &Why) -> Result<Vec<Passage>> {
     let Some(path) = &arguments.instances else { return Ok(Vec::new()) };
     let instances = jsonl::read::<Instance>(path)?;
@@ -106,6 +124,11 @@ fn used(arguments: &Why) -> Result<Vec<Passage>> {
 }
 
 fn fate(entry: &Entry) -> String {
+    let forced = entry.candidate.provenance.get("forced").and_then(|reason| reason.as_str());
+    forced.map_or_else(|| ruled(entry), |reason| format!("{} (forced: {reason})", ruled(entry)))
+}
+
+fn ruled(entry: &Entry) -> String {
     match (&entry.verdict, entry.fate) {
         (Verdict::Drop(found), _) => {
             format!("dropped by {}: {} (bound {})", found.rule, rounded(found.measured), rounded(found.bound))

@@ -53,7 +53,15 @@ impl Provenance {
     /// # Errors
     /// [`Error::Io`].
     pub fn write_beside(&self, artefact: &Path) -> Result<()> {
-        self.write(&beside(artefact))
+        self.write(&Self::place_beside(artefact))
+    }
+
+    /// Where the provenance of `artefact` lies.
+    #[must_use]
+    pub fn place_beside(artefact: &Path) -> PathBuf {
+        let mut name = artefact.file_name().unwrap_or_default().to_owned();
+        name.push(".provenance.json");
+        artefact.with_file_name(name)
     }
 
     /// Writes it to `path`.
@@ -72,10 +80,4 @@ impl Provenance {
 #[must_use]
 pub fn program() -> String {
     format!("nearmiss {} ({})", env!("CARGO_PKG_VERSION"), env!("NEARMISS_REVISION"))
-}
-
-fn beside(artefact: &Path) -> PathBuf {
-    let mut name = artefact.file_name().unwrap_or_default().to_owned();
-    name.push(".provenance.json");
-    artefact.with_file_name(name)
 }

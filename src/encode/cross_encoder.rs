@@ -68,6 +68,8 @@ pub struct Scored {
     pub scores: Vec<Vec<f32>>,
     /// What was cut off, of pairs.
     pub truncation: Truncation,
+    /// The same of each pair.
+    pub each: Vec<Truncation>,
 }
 
 impl CrossEncoder {
@@ -229,7 +231,7 @@ impl CrossEncoder {
         if scores.iter().flatten().any(|value| !value.is_finite()) {
             return Err(EncodeError::NotFinite);
         }
-        Ok(Scored { scores, truncation: tokens.truncation })
+        Ok(Scored { scores, truncation: tokens.truncation, each: tokens.each })
     }
 
     /// The trunk's vectors of the pairs' first tokens, `(B, D)`.

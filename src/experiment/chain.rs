@@ -1,19 +1,24 @@
 //! The whole line for one recipe: candidates of every source, instances of every arm, an encoder for every arm
 //! and seed, its scores beside the un-tuned encoder's, and the outcome as table, JSON and page.
 
+use super::mining::Models;
+use super::pools::{self, ArmPool};
 use super::recipe::{ArmRecipe, Recipe};
+use super::relevance::Standing;
 use super::stages::{self, EvalStage, OpenEncoder, Workplace};
 use super::training::{self, Training};
 use super::{ExperimentError, Result, generate, writing};
 use crate::analyse::Summary;
 use crate::data::{Candidate, Collection, Error, Instance, Provenance, atomic, jsonl};
 use crate::eval::Evaluation;
-use crate::mix::{Arm, Mix, Pool, Shortfall, common_queries, instances};
+use crate::filter::Waterfall;
+use crate::mix::{Arm, Mix, Shortfall, common_queries, instances};
 use crate::negatives::written::Brief;
-use crate::negatives::{Task, written};
+use crate::negatives::{Entry, Task, written};
 use crate::report::{ArmOutcome, Example, LeftOut, Outcome, page};
+use crate::train::{Order, TrainSettings};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What a recipe needs from outside: where the encoder was found, and where results go.
@@ -22,13 +27,15 @@ pub struct Places<'p> {
     pub encoder: &'p Path,
     /// Folder of the teacher, where the recipe names one.
     pub teacher: Option<&'p Path>,
+    /// Folder of the judge, where the recipe names one that is not trained.
+    pub judge: Option<&'p Path>,
     /// Folder of the outcome.
     pub out: &'p Path,
-    /// What a gauge that speaks against the generator means.
+    /// What a gauge that speaks against the generator, or a low AUC of the judge, means.
     pub gauge: GaugeChoice,
 }
 
-/// What follows when the generator is measured to be unable to write.
+/// What follows when a generator is measured to be unable to write, or a judge to judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GaugeChoice {
     /// Its arms are left out.
@@ -51,8 +58,12 @@ pub fn run(work: &Workplace<'_>, recipe: &Recipe, places: &Places<'_>) -> Result
     let encoder = OpenEncoder::open(places.encoder, work)?;
     let mut remarks = Vec::new();
     let brief = writing::brief(work, recipe, places, (&collection, &encoder), &tasks)?;
+    let judge = pools::judge(work, recipe, (&collection, &encoder), (places.encoder, places.judge), &tasks)?;
+    if let Some(judge) = &judge {
+        tell(work, &mut remarks, judge.standing.line());
+    }
     let judged = writing::judge(work, (recipe, places.gauge), &collection, (&tasks, brief), &mut remarks)?;
-    let (arms, left_out) = arms_that_run(recipe, &judged);
+    let (arms, left_out) = arms_that_run((recipe, places.gauge), &judged, judge.as_ref().map(|judge| &judge.standing));
     for left in &left_out {
         work.watch.note(&format!("left out: {} ({})", left.name, left.reason));
     }
@@ -62,17 +73,19 @@ pub fn run(work: &Workplace<'_>, recipe: &Recipe, places: &Places<'_>) -> Result
     work.watch.note(&format!("un-tuned: {}", means(&untuned.evaluation)));
 
     let brief = judged.unwrap_or_default();
-    let candidates = propose(work, (recipe, &brief), (&collection, &encoder), (&tasks, &arms), &mut remarks)?;
-    let pool: Pool = candidates.iter().cloned().collect();
-    let mixes: Vec<(ArmRecipe, Mix)> = arms.iter().map(|&arm| (arm.clone(), arm.mix())).collect();
-    let prepared = prepare(work, recipe, (&collection, &tasks), (&mixes, &pool), &mut remarks)?;
+    let models = Models { encoder: Some(&encoder), judge: judge.as_ref(), choice: places.gauge };
+    let candidates = propose(work, (recipe, &brief), (&collection, models), (&tasks, &arms), &mut remarks)?;
+    let pools = pools::pools(work, recipe, (&collection, models), (&tasks, &arms), candidates)?;
+    let prepared =
+        prepare(work, recipe, (&collection, &tasks), arms.iter().copied().zip(pools).collect(), &mut remarks)?;
+    let standing = judge.map(|judge| judge.standing);
     drop(encoder);
 
     let mut outcomes = Vec::new();
     for arm in &prepared.arms {
         outcomes.push(train_arm(
             work,
-            (recipe, brief.forced.as_deref()),
+            (recipe, &note(recipe, &arm.arm, brief.forced.as_deref(), standing.as_ref())),
             (&collection, places),
             arm,
             (&evaluation, &untuned.evaluation),
@@ -83,7 +96,7 @@ pub fn run(work: &Workplace<'_>, recipe: &Recipe, places: &Places<'_>) -> Result
         collection: format!("{} ({})", collection_name(&recipe.data), recipe.test_split),
         test_queries: untuned.evaluation.queries,
         instances: prepared.instances,
-        negatives: mixes.first().map_or(0, |(_, mix)| mix.negatives()),
+        negatives: arms.first().map_or(0, |arm| arm.count()),
         seeds: recipe.seeds.iter().map(|seed| seed.0).collect(),
         metrics: recipe.metrics.iter().map(ToString::to_string).collect(),
         untuned: recipe.metrics.iter().map(|m| (m.to_string(), untuned.evaluation.mean[m])).collect(),
@@ -91,7 +104,7 @@ pub fn run(work: &Workplace<'_>, recipe: &Recipe, places: &Places<'_>) -> Result
         left_out,
         remarks,
         examples: prepared.examples,
-        provenance: provenance(work, recipe, (&collection, places))?,
+        provenance: provenance(work, recipe, (&collection, places), standing.as_ref())?,
     };
     publish_run(&untuned.run, &places.out.join("runs/un-tuned.trec"))?;
     stages::write_json(&places.out.join("table.json"), &outcome)?;
@@ -102,26 +115,45 @@ pub fn run(work: &Workplace<'_>, recipe: &Recipe, places: &Places<'_>) -> Result
     Ok(outcome)
 }
 
-fn arms_that_run<'r>(recipe: &'r Recipe, judged: &Result<Brief<'_>, String>) -> (Vec<&'r ArmRecipe>, Vec<LeftOut>) {
-    let reason = judged.as_ref().err();
-    let (out, run): (Vec<&ArmRecipe>, Vec<&ArmRecipe>) =
-        recipe.arms.iter().partition(|arm| arm.is_written() && reason.is_some());
-    let reason = reason.cloned().unwrap_or_default();
-    let left = out.into_iter().map(|arm| LeftOut { name: arm.name.clone(), reason: reason.clone() });
-    (run, left.collect())
+fn arms_that_run<'r>(
+    (recipe, choice): (&'r Recipe, GaugeChoice),
+    judged: &Result<Brief<'_>, String>,
+    judge: Option<&Standing>,
+) -> (Vec<&'r ArmRecipe>, Vec<LeftOut>) {
+    let reason = |arm: &ArmRecipe| {
+        let unwritten = judged.as_ref().err().filter(|_| arm.is_written()).cloned();
+        unwritten.or_else(|| {
+            let weak = pools::too_weak(recipe, arm, judge).filter(|_| choice == GaugeChoice::Obey)?;
+            Some(format!("not run: {weak}; --force runs it all the same"))
+        })
+    };
+    let (mut run, mut left) = (Vec::new(), Vec::new());
+    for arm in &recipe.arms {
+        match reason(arm) {
+            Some(reason) => left.push(LeftOut { name: arm.name.clone(), reason }),
+            None => run.push(arm),
+        }
+    }
+    (run, left)
+}
+
+/// What was overruled for `arm`, and what else its reader must know.
+fn note(recipe: &Recipe, arm: &ArmRecipe, generator: Option<&str>, judge: Option<&Standing>) -> String {
+    let weak = pools::too_weak(recipe, arm, judge).map(|reason| format!("forced: {reason}"));
+    let written = arm.is_written().then(|| writing::note(recipe, generator)).filter(|note| !note.is_empty());
+    weak.into_iter().chain(written).collect::<Vec<_>>().join("; ")
 }
 
 /// Candidates of every source that the arms use.
 fn propose(
     work: &Workplace<'_>,
     (recipe, brief): (&Recipe, &Brief<'_>),
-    (collection, encoder): (&Collection, &OpenEncoder),
+    (collection, models): (&Collection, Models<'_>),
     (tasks, arms): (&[Task], &[&ArmRecipe]),
     remarks: &mut Vec<String>,
 ) -> Result<Vec<Candidate>> {
-    let sources: BTreeSet<&String> = arms.iter().flat_map(|arm| arm.negatives.keys()).collect();
     let mut all = Vec::new();
-    for source in sources {
+    for source in pools::sources(arms) {
         if source == written::SOURCE {
             let Some(generator) = &recipe.generator else { continue };
             let written = generate::write(work, generator, tasks, brief, &recipe.engine)?;
@@ -129,7 +161,7 @@ fn propose(
             all.extend(written.candidates);
             continue;
         }
-        let mined = writing::mine(work, recipe, (collection, encoder), (tasks, source))?;
+        let mined = writing::mine(work, recipe, collection, models, (tasks, source))?;
         let report = &mined.counts.report;
         let drops: Vec<String> = report
             .waterfall
@@ -164,17 +196,28 @@ struct Prepared {
 struct PreparedArm {
     arm: ArmRecipe,
     file: PathBuf,
+    /// How it is trained: a mix that changes over training takes one epoch in its own order.
+    train: TrainSettings,
+    /// What each rule dropped, by source.
+    filtered: BTreeMap<String, Waterfall>,
+    /// All candidates that its filters saw.
+    ledger: Vec<Entry>,
 }
 
 fn prepare(
     work: &Workplace<'_>,
     recipe: &Recipe,
     (collection, tasks): (&Collection, &[Task]),
-    (mixes, pool): (&[(ArmRecipe, Mix)], &Pool),
+    own: Vec<(&ArmRecipe, ArmPool)>,
     remarks: &mut Vec<String>,
 ) -> Result<Prepared> {
-    let arms: Vec<Arm<'_>> =
-        mixes.iter().map(|(arm, mix)| Arm { name: &arm.name, mix, pool, short: Shortfall::Drop }).collect();
+    // The seeds of an arm share its negatives.
+    let mix = |arm: &ArmRecipe| arm.mix(recipe.seeds[0], recipe.train.epochs).map_err(ExperimentError::arm);
+    let mixes: Vec<Mix> = own.iter().map(|(arm, _)| mix(arm)).collect::<Result<_>>()?;
+    let of_mixes = own.iter().zip(&mixes);
+    let arms: Vec<Arm<'_>> = of_mixes
+        .map(|((arm, own), mix)| Arm { name: &arm.name, mix, pool: &own.pool, short: Shortfall::Drop })
+        .collect();
     let common = common_queries(tasks.iter().map(|task| &task.query.id), &arms)?;
     let mut short: BTreeMap<&str, usize> = BTreeMap::new();
     for shortage in common.dropped.values().flatten() {
@@ -194,17 +237,26 @@ fn prepare(
         tell(work, remarks, line);
     }
     let mut prepared = Prepared { arms: Vec::new(), instances: 0, examples: Vec::new() };
-    for (index, arm) in arms.iter().enumerate() {
+    let mut files = Vec::new();
+    for (arm, (told, _)) in arms.iter().zip(&own) {
         let records = instances(tasks, arm, &common.queries, recipe.positives, &collection.corpus)?;
         let text: Vec<String> =
             records.iter().map(|record| serde_json::to_string(record).unwrap_or_default()).collect();
         let digest = crate::data::Digest::of_bytes(text.join("\n").as_bytes());
-        let stage = Provenance::new("mix", json!({"arm": mixes[index].0, "positives": recipe.positives}))
-            .input("instances", digest);
+        let stage =
+            Provenance::new("mix", json!({"arm": told, "positives": recipe.positives})).input("instances", digest);
         let stored = work.store.get_or_make(stage, |folder, _| jsonl::write(&folder.join("train.jsonl"), &records))?;
-        prepared.instances = records.len();
+        prepared.instances = records.len() / arm.mix.course().map_or(1, |course| course.passes);
         add_examples(&mut prepared.examples, &records);
-        prepared.arms.push(PreparedArm { arm: mixes[index].0.clone(), file: stored.file("train.jsonl") });
+        files.push(stored.file("train.jsonl"));
+    }
+    for (((arm, own), mix), file) in own.into_iter().zip(&mixes).zip(files) {
+        let train = match mix.course() {
+            Some(_) => TrainSettings { epochs: 1, order: Order::File, ..recipe.train.clone() },
+            None => recipe.train.clone(),
+        };
+        let (filtered, ledger) = (own.waterfalls, own.ledger);
+        prepared.arms.push(PreparedArm { arm: arm.clone(), file, train, filtered, ledger });
     }
     Ok(prepared)
 }
@@ -232,7 +284,7 @@ fn add_examples(examples: &mut Vec<Example>, records: &[Instance]) {
 
 fn train_arm(
     work: &Workplace<'_>,
-    (recipe, forced): (&Recipe, Option<&str>),
+    (recipe, note): (&Recipe, &str),
     (collection, places): (&Collection, &Places<'_>),
     prepared: &PreparedArm,
     (evaluation, untuned): (&EvalStage, &Evaluation),
@@ -242,19 +294,23 @@ fn train_arm(
         name: arm.name.clone(),
         negatives: arm.describe(),
         scores: BTreeMap::new(),
-        note: if arm.is_written() { writing::note(recipe, forced) } else { String::new() },
+        note: note.to_owned(),
+        filtered: prepared.filtered.clone(),
         losses: Vec::new(),
         encoders: Vec::new(),
         runs: Vec::new(),
         training: Vec::new(),
     };
     let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    if !prepared.ledger.is_empty() {
+        jsonl::write(&places.out.join(format!("ledgers/{}.ledger.jsonl", arm.name)), &prepared.ledger)?;
+    }
     let taught = places.teacher.map(|teacher| training::teach(work, &prepared.file, teacher)).transpose()?;
     let file = taught.as_ref().unwrap_or(&prepared.file);
     for &seed in &recipe.seeds {
         work.watch.note(&format!("arm {}, seed {seed}", arm.name));
         let how = Training {
-            settings: &recipe.train,
+            settings: &prepared.train,
             seed,
             collection: Some((collection, &recipe.train_split)),
             guide: None,
@@ -311,8 +367,12 @@ fn provenance(
     work: &Workplace<'_>,
     recipe: &Recipe,
     (collection, places): (&Collection, &Places<'_>),
+    judge: Option<&Standing>,
 ) -> Result<Provenance> {
     let mut settings = stages::to_json(recipe)?;
+    if let Some(judge) = judge {
+        settings["judges"] = json!([judge]);
+    }
     settings["precision"] = stages::to_json(&work.precision)?;
     let mut provenance = Provenance::new("run", settings)
         .input("corpus", collection.corpus_digest()?)

@@ -1,15 +1,20 @@
 //! The stage that mines: what a source needs is made or found, its candidates and its ledger stream to disk.
 
+use super::chain::GaugeChoice;
 use super::indexes::{DenseSettings, Space, index};
 use super::parts::Parts;
+use super::relevance::{Judge, admit, stamp};
 use super::stages::{OpenEncoder, Texts, Workplace, bm25, counts_of, embed, embed_corpus, to_json};
 use super::{ExperimentError, Result};
 use crate::data::store::Stored;
 use crate::data::{Candidate, Collection, Digest, Error, Provenance, Run, Seed, jsonl};
 use crate::encode::{Role, Vectors};
 use crate::filter::Filters;
-use crate::negatives::{self, Compat, Entry, Fate, Inputs, MiningSettings, Needs, Report, Sampling, Sink, Task};
+use crate::negatives::{
+    self, Compat, Entry, Fate, Inputs, MiningSettings, Needs, Relevance, Report, Sampling, Sink, Task,
+};
 use crate::retrieve::{Bm25, Bm25Settings, DenseRanker, Gauge, Ranker, passage_as_query};
+use crate::text::tokenizer::Truncation;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -59,21 +64,36 @@ pub struct MineCounts {
     pub report: Report,
     /// Recall of the index used, against exact search; nothing for exact and other sources.
     pub recall: Option<Gauge>,
+    /// What was cut off of pairs; nothing for sources without a cross-encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncation: Option<Truncation>,
+}
+
+/// The models that sources rank by.
+#[derive(Clone, Copy)]
+pub struct Models<'m> {
+    /// For sources over vectors.
+    pub encoder: Option<&'m OpenEncoder>,
+    /// For sources over relevance.
+    pub judge: Option<&'m Judge<'m>>,
+    /// What follows when the judge is too weak for bounds on its scores.
+    pub choice: GaugeChoice,
 }
 
 /// Mines candidates for `tasks` from one source.
 ///
 /// # Errors
-/// [`ExperimentError::Source`], [`ExperimentError::Encode`], or a stop.
+/// [`ExperimentError::Source`], [`ExperimentError::Encode`], [`ExperimentError::WeakJudge`], or a stop.
 pub fn mine(
     work: &Workplace<'_>,
     collection: &Collection,
     tasks: &[Task],
-    encoder: Option<&OpenEncoder>,
+    models: Models<'_>,
     how: &MineStage,
 ) -> Result<Mined> {
     let row = negatives::named(&how.source)?;
     how.mine.check()?;
+    let needs = |what| row.needs(what, &how.mine);
     let pooled: Vec<Task>;
     let tasks = if how.mine.compat == Compat::SentenceTransformers {
         pooled = negatives::compat::pooled(tasks);
@@ -81,10 +101,16 @@ pub fn mine(
     } else {
         tasks
     };
-    let encoder = if row.needs(Needs::Vectors) || row.needs(Needs::Neighbours) {
-        Some(encoder.ok_or(ExperimentError::NeedsEncoder(row.name))?)
+    let encoder = if needs(Needs::Vectors) || needs(Needs::Neighbours) {
+        Some(models.encoder.ok_or(ExperimentError::NeedsEncoder(row.name))?)
     } else {
         None
+    };
+    let judge =
+        if needs(Needs::Judge) { Some(models.judge.ok_or(ExperimentError::NeedsJudge(row.name))?) } else { None };
+    let forced = match judge {
+        Some(judge) if how.mine.filters().measures() => admit(std::slice::from_ref(&judge.standing), models.choice)?,
+        _ => None,
     };
     let mut stage = Provenance::new("mine", key_settings(work, row, how))
         .input("corpus", collection.corpus_digest()?)
@@ -92,7 +118,13 @@ pub fn mine(
     if let Some(encoder) = encoder {
         stage = stage.input("encoder", encoder.digest.clone());
     }
-    let run = match (&how.run, row.needs(Needs::Run)) {
+    if let Some(judge) = judge {
+        stage = stage.input("judge", judge.standing.judge.clone());
+    }
+    if let Some(reason) = &forced {
+        stage = stage.input("forced", Digest::of_bytes(reason.as_bytes()));
+    }
+    let run = match (&how.run, needs(Needs::Run)) {
         (Some(path), true) => {
             stage = stage.input("run", Digest::of_file(path)?);
             Some(Run::read_trec(path)?)
@@ -101,7 +133,7 @@ pub fn mine(
     };
     let parts = Parts::of(&work.store.place(&stage));
     let stored = work.store.get_or_make(stage, |folder, provenance| {
-        let words = row.needs(Needs::Words).then(|| bm25(work, collection, &how.bm25)).transpose()?;
+        let words = needs(Needs::Words).then(|| bm25(work, collection, &how.bm25)).transpose()?;
         let vectors = encoder.map(|encoder| vectors(work, encoder, collection, (tasks, row), how)).transpose()?;
         let (vectors, recall) = vectors.map_or((None, None), |(ranker, recall)| (Some(ranker), recall));
         let filters = Filters::new(&how.mine.filters());
@@ -114,12 +146,15 @@ pub fn mine(
             words: words.as_ref().map(|index: &Bm25| index as &dyn Ranker),
             vectors: vectors.as_ref().map(|ranker| ranker as &dyn Ranker),
             run: run.as_ref(),
+            judge: judge.map(|judge| judge as &dyn Relevance),
         })?;
+        // Pairs take long: what is done of them is told more often.
+        let part = if judge.is_some() { 8 } else { 256 };
         work.watch.begin(&format!("mine {}", how.source), tasks.len() as u64, "queries");
         let report = parts.make(tasks, folder, |tasks, [candidates, ledger]| {
             let before = source.report();
-            let mut sink = Files { candidates, ledger };
-            for part in tasks.chunks(256) {
+            let mut sink = Files { candidates, ledger, forced: forced.as_deref() };
+            for part in tasks.chunks(part) {
                 work.watch.check()?;
                 source.propose(part, &mut sink)?;
                 work.watch.advance(part.len() as u64);
@@ -127,7 +162,9 @@ pub fn mine(
             Ok(source.report().since(&before))
         })?;
         work.watch.end();
-        provenance.counts = to_json(&MineCounts { report, recall })?;
+        let truncation = judge.map(Judge::take_truncation);
+        work.check_truncation("pairs", truncation.unwrap_or_default())?;
+        provenance.counts = to_json(&MineCounts { report, recall, truncation })?;
         Ok::<(), ExperimentError>(())
     })?;
     parts.clear();
@@ -138,16 +175,16 @@ pub fn mine(
 /// The settings that decide what a source proposes; those that do not touch it are no part of its key.
 fn key_settings(work: &Workplace<'_>, row: &negatives::Source, how: &MineStage) -> serde_json::Value {
     let mut own = serde_json::Map::new();
-    if row.needs(Needs::Vectors) || row.needs(Needs::Neighbours) {
+    let needs = |what| row.needs(what, &how.mine);
+    if needs(Needs::Vectors) || needs(Needs::Neighbours) {
         own.insert("dense".to_owned(), json!(how.dense));
         own.insert("precision".to_owned(), json!(work.precision));
         own.insert("storage".to_owned(), json!(work.storage));
     }
-    if row.needs(Needs::Words) {
+    if needs(Needs::Words) {
         own.insert("bm25".to_owned(), json!(how.bm25));
     }
-    let draws = row.needs.is_empty() || ["simans", "star"].contains(&row.name);
-    if draws || how.mine.sampling != Sampling::Top || how.mine.compat == Compat::FlagEmbedding {
+    if needs(Needs::Draws) || how.mine.sampling != Sampling::Top || how.mine.compat == Compat::FlagEmbedding {
         own.insert("seed".to_owned(), json!(how.seed));
     }
     json!({"source": how.source, "mine": how.mine, "filters": ["judged_positive", "same_text"], "own": own})
@@ -167,7 +204,7 @@ fn vectors(
     let asked = embed(work, encoder, &Texts::listed("training queries", Role::Query, &texts))?;
     let mut ids: Vec<_> = tasks.iter().map(|task| task.query.id.clone()).collect();
     let mut queries = asked.vectors;
-    if row.needs(Needs::Neighbours) {
+    if row.needs(Needs::Neighbours, &how.mine) {
         let positives: BTreeMap<_, _> = tasks
             .iter()
             .flat_map(|task| &task.positives)
@@ -187,13 +224,18 @@ fn vectors(
 }
 
 /// Streams candidates and ledger to their files.
-struct Files<'f> {
+struct Files<'f, 's> {
     candidates: (&'f mut dyn Write, &'f Path),
     ledger: (&'f mut dyn Write, &'f Path),
+    /// What is stamped on every candidate.
+    forced: Option<&'s str>,
 }
 
-impl Sink for Files<'_> {
-    fn accept(&mut self, entry: Entry) -> crate::data::Result<()> {
+impl Sink for Files<'_, '_> {
+    fn accept(&mut self, mut entry: Entry) -> crate::data::Result<()> {
+        if let Some(reason) = self.forced {
+            stamp(&mut entry.candidate, reason);
+        }
         if entry.fate == Fate::Proposed {
             write_line(&mut self.candidates, &entry.candidate)?;
         }

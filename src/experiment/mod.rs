@@ -1,5 +1,6 @@
 //! Experiments: a recipe's arms over its seeds, every stage made once and found again by its content.
 
+pub mod arm;
 pub mod chain;
 pub mod generate;
 pub mod indexes;
@@ -7,7 +8,9 @@ pub mod judge;
 mod looks;
 pub mod mining;
 mod parts;
+mod pools;
 pub mod recipe;
+pub mod relevance;
 mod renewal;
 pub mod scoring;
 pub mod stages;
@@ -58,6 +61,14 @@ pub enum ExperimentError {
     /// Training that looks something up in a collection that was not given.
     #[error("`{0}`: expected the collection of the instances\n  hint: give it with --data and --split")]
     NeedsCollection(String),
+    /// A source over relevance without a cross-encoder.
+    #[error("the source {0} needs a cross-encoder\n  hint: give one with --cross-encoder, or as `judge` in a recipe")]
+    NeedsJudge(&'static str),
+    /// A threshold on a probability that says little.
+    #[error(
+        "{0}: a threshold on its probability means nothing\n  hint: train it on more instances or with harder negatives, leave the threshold out, or --force it; what comes of it is stamped"
+    )]
+    WeakJudge(String),
     /// More was cut off than may be.
     #[error(
         "{name}: {truncation}, but at most {most} % may be cut\n  hint: raise --max-truncated, cut the passages into shorter ones, or take an encoder with a longer maximal length"
@@ -73,14 +84,30 @@ pub enum ExperimentError {
     /// A build without llama.cpp.
     #[error("this build cannot run a generator\n  hint: build with the feature llm, which is on by default")]
     NoGenerator,
+    /// An arm whose keys do not fit its mix.
+    #[error("`arm.{key}`: expected {expected}, found {found}")]
+    Arm {
+        /// The key.
+        key: &'static str,
+        /// What it may be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
     /// No query is left that every arm can serve.
     #[error(
-        "no query has enough negatives in every arm: {0}\n  hint: lower the arms' counts, raise mine.num_negatives or mine.range_max, or leave the short arm out"
+        "no query has enough negatives in every arm: {0}\n  hint: lower the arms' counts, raise mine.num_negatives or mine.range_max, loosen filters, or leave the short arm out"
     )]
     NoCommonQuery(String),
 }
 
 impl ExperimentError {
+    /// What is wrong with an arm.
+    #[must_use]
+    pub fn arm((key, expected, found): arm::Wrong) -> Self {
+        Self::Arm { key, expected, found }
+    }
+
     /// True when the user asked to stop.
     #[must_use]
     pub fn is_stop(&self) -> bool {
@@ -97,7 +124,10 @@ impl ExperimentError {
                 )
                 | Self::Written(negatives::written::Error::Data(data::Error::Stopped))
                 | Self::Generate(crate::generate::Error::Data(data::Error::Stopped))
-                | Self::Source(negatives::SourceError::Data(data::Error::Stopped))
+                | Self::Source(
+                    negatives::SourceError::Data(data::Error::Stopped)
+                        | negatives::SourceError::Encode(encode::EncodeError::Data(data::Error::Stopped))
+                )
                 | Self::Retrieve(retrieve::Error::Data(data::Error::Stopped))
         )
     }

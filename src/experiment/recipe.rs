@@ -3,8 +3,9 @@
 
 use crate::data::{Error, Fault, Result, Seed};
 use crate::eval::Metric;
+use crate::filter::{FilterSettings, Switch};
 use crate::generate::EngineSettings;
-use crate::mix::{Mix, Positives, Share};
+use crate::mix::Positives;
 use crate::negatives::MiningSettings;
 use crate::negatives::written::settings::BandChoice;
 use crate::negatives::written::{self, WrittenSettings};
@@ -16,6 +17,11 @@ use crate::train::loss::Needs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+pub use super::arm::ArmRecipe;
+
+/// The judge that is trained on the training queries.
+pub const TRAIN: &str = "train";
 
 /// An experiment: everything that decides its outcome.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +39,21 @@ pub struct Recipe {
     /// Cross-encoder whose scores the losses that distil learn from; default none. A folder, or a name as for `encoder`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
+    /// Cross-encoder for thresholds on relevance, and for the source `cross-encoder`: `train`, which trains one in two folds
+    /// of the training queries, from `encoder`; or a folder or name. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<PathBuf>,
+    /// What it is trained on: negatives per query by source, at most `mine.num_negatives` each. Default
+    /// `{ bm25 = 2, random = 1 }`. Harder ones make it finer, and teach it unjudged answers as none.
+    #[serde(default = "judge_negatives", skip_serializing_if = "is_judge_default")]
+    pub judge_negatives: BTreeMap<String, usize>,
+    /// How it is trained, default as the encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge_train: Option<TrainSettings>,
+    /// Filters of the arms that have none of their own, default none. Negatives that go are made up for from the
+    /// `num_negatives` of `[mine]` and `[written]`, so that these must be higher than what arms take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<FilterSettings>,
     /// What a reader must know of the generator's text; shown in the rows it served. Default "".
     #[serde(default)]
     pub generator_note: String,
@@ -81,40 +102,6 @@ pub struct Recipe {
     pub train: TrainSettings,
 }
 
-/// One arm: a name, and negatives per query by source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ArmRecipe {
-    /// Its name; no white space or slash.
-    pub name: String,
-    /// How many negatives of which source: `{ bm25 = 1, written = 1 }`. The sum is the same in all arms.
-    pub negatives: BTreeMap<String, usize>,
-}
-
-impl ArmRecipe {
-    /// The mix it stands for.
-    #[must_use]
-    pub fn mix(&self) -> Mix {
-        let shares: Vec<Share> = self.negatives.iter().map(|(source, &count)| Share::new(source, count)).collect();
-        match <[Share; 1]>::try_from(shares) {
-            Ok([share]) => Mix::Pure(share),
-            Err(shares) => Mix::Hybrid { shares },
-        }
-    }
-
-    /// "bm25 1 + written 1".
-    #[must_use]
-    pub fn describe(&self) -> String {
-        self.negatives.iter().map(|(source, count)| format!("{source} {count}")).collect::<Vec<_>>().join(" + ")
-    }
-
-    /// True when it needs the generator.
-    #[must_use]
-    pub fn is_written(&self) -> bool {
-        self.negatives.contains_key(written::SOURCE)
-    }
-}
-
 /// How the nearest passages of a query are found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -139,6 +126,14 @@ fn train_split() -> String {
 
 fn test_split() -> String {
     "test".to_owned()
+}
+
+fn judge_negatives() -> BTreeMap<String, usize> {
+    [("bm25", 2), ("random", 1)].into_iter().map(|(source, count)| (source.to_owned(), count)).collect()
+}
+
+fn is_judge_default(negatives: &BTreeMap<String, usize>) -> bool {
+    *negatives == judge_negatives()
 }
 
 fn depth() -> usize {
@@ -206,36 +201,73 @@ impl Recipe {
         let Some(first) = self.arms.first() else {
             return fault("arm", "at least one [[arm]]", "none".into());
         };
-        let per_query = first.mix().negatives();
+        let per_query = first.count();
         let mut names: Vec<&str> = Vec::new();
         for arm in &self.arms {
             if !plain(&arm.name) || names.contains(&arm.name.as_str()) {
                 return fault("arm.name", "names without white space and slash, each once", format!("{:?}", arm.name));
             }
             names.push(&arm.name);
-            if arm.negatives.is_empty() || arm.negatives.values().any(|&count| count == 0) {
-                return fault("arm.negatives", "a count of 1 or more for each source", arm.describe());
-            }
-            if arm.mix().negatives() != per_query {
-                let found = format!("{} in {}, {per_query} in {}", arm.mix().negatives(), arm.name, first.name);
+            if arm.count() != per_query {
+                let found = format!("{} in {}, {per_query} in {}", arm.count(), arm.name, first.name);
                 return fault("arm.negatives", "the same number of negatives per query in every arm", found);
             }
-            for (source, &count) in &arm.negatives {
-                let offered =
-                    if source == written::SOURCE { self.written.num_negatives } else { self.mine.num_negatives };
-                if source != written::SOURCE
-                    && let Err(error) = crate::negatives::named(source)
-                {
-                    return fault("arm.negatives", "a source of negatives", format!("{source} ({error})"));
-                }
-                if count > offered as usize {
-                    let key = if source == written::SOURCE { "written.num_negatives" } else { "mine.num_negatives" };
-                    let expected = format!("at least the {count} that arm {} takes from {source}", arm.name);
-                    return fault(key, &expected, offered.to_string());
-                }
+            self.check_sources(&arm.negatives, &arm.name, path)?;
+            if let Err((key, expected, found)) = arm.mix(self.seeds[0], self.train.epochs) {
+                return fault(&format!("arm.{key}"), &expected, format!("{found} in {}", arm.name));
+            }
+            self.check_judged(arm, path)?;
+        }
+        self.judge.as_ref().map_or(Ok(()), |_| self.check_sources(&self.judge_negatives, "of the judge", path))
+    }
+
+    /// Whether `arm` has the judge it needs, and filters that can be.
+    fn check_judged(&self, arm: &ArmRecipe, path: &Path) -> Result<()> {
+        let fault = |key: &str, expected: &str, found: String| Err(Fault::new(path, expected, found).key(key).into());
+        let by_relevance = arm.by == Some(crate::filter::Measure::Relevance);
+        let filters = self.filters_of(arm);
+        let thresholds = filters.is_some_and(FilterSettings::trusts_relevance);
+        if self.judge.is_none() && (by_relevance || thresholds || arm.is_judged(&self.mine)) {
+            let expected = format!("\"{TRAIN}\" or a cross-encoder, for the arm {}", arm.name);
+            return fault("judge", &expected, "none".into());
+        }
+        let Some(filters) = filters else { return Ok(()) };
+        if let Err((key, expected, found)) = filters.check() {
+            return fault(&format!("filters.{key}"), expected, found);
+        }
+        if filters.answers == Switch::On {
+            return fault("filters.answers", "off: recipes know no answers, nearmiss filter takes a file", "on".into());
+        }
+        Ok(())
+    }
+
+    /// Whether each source is one, and offers as many as are taken from it.
+    fn check_sources(&self, negatives: &BTreeMap<String, usize>, whose: &str, path: &Path) -> Result<()> {
+        let fault = |key: &str, expected: &str, found: String| Err(Fault::new(path, expected, found).key(key).into());
+        if negatives.is_empty() || negatives.values().any(|&count| count == 0) {
+            let found = negatives.iter().map(|(source, count)| format!("{source} {count}")).collect::<Vec<_>>();
+            return fault("arm.negatives", "a count of 1 or more for each source", format!("{found:?}"));
+        }
+        for (source, &count) in negatives {
+            let offered = if source == written::SOURCE { self.written.num_negatives } else { self.mine.num_negatives };
+            if source != written::SOURCE
+                && let Err(error) = crate::negatives::named(source)
+            {
+                return fault("arm.negatives", "a source of negatives", format!("{source} ({error})"));
+            }
+            if count > offered as usize {
+                let key = if source == written::SOURCE { "written.num_negatives" } else { "mine.num_negatives" };
+                let expected = format!("at least the {count} that arm {whose} takes from {source}");
+                return fault(key, &expected, offered.to_string());
             }
         }
         Ok(())
+    }
+
+    /// The filters of `arm`: its own, or the recipe's.
+    #[must_use]
+    pub fn filters_of<'r>(&'r self, arm: &'r ArmRecipe) -> Option<&'r FilterSettings> {
+        arm.filters.as_ref().or(self.filters.as_ref())
     }
 }
 
@@ -310,6 +342,18 @@ mod tests {
         );
         let unknown = message_of(&MINIMAL.replace("bm25 = 1", "bm52 = 1"));
         assert!(unknown.contains("bm52") && unknown.contains("random"), "{unknown}");
+        let arm = |lines: &str| message_of(&format!("{MINIMAL}{lines}\n"));
+        let unjudged = arm("filters = { max_relevance = 0.1 }");
+        assert!(
+            unjudged.contains("`judge`: expected \"train\" or a cross-encoder, for the arm a, found none"),
+            "{unjudged}"
+        );
+        assert_eq!(message_of(&format!("judge = \"train\"\n{MINIMAL}filters = {{ max_relevance = 0.1 }}\n")), "");
+        assert!(arm("filters = { near_duplicate = 2.0 }").contains("`filters.near_duplicate`"));
+        assert!(arm("filters = { answers = \"on\" }").contains("`filters.answers`"));
+        assert!(arm("filters = { preset = \"topk-95\" }").contains("topk-percpos-0.95"));
+        assert!(arm("filters = { max_relevanc = 0.1 }").contains("did you mean `max_relevance`"));
+        assert!(arm("mix = \"ratio\"").contains("`arm.ratio_source`"), "{}", arm("mix = \"ratio\""));
         let loss = |lines: &str| message_of(&format!("{MINIMAL}[train.loss]\n{lines}\n"));
         assert!(loss("betta = 1.0").contains("did you mean `beta`"), "{}", loss("betta = 1.0"));
         let foreign = loss("name = \"decoupled\"\nbeta = 1.0");

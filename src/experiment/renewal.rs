@@ -88,6 +88,7 @@ impl<'m> Miner<'m> {
                 words: None,
                 vectors: Some(&ranker as &dyn Ranker),
                 run: None,
+                judge: None,
             })?
             .propose(&self.tasks, &mut found)?;
         let mut of_query: BTreeMap<&QueryId, Vec<&Candidate>> = BTreeMap::new();

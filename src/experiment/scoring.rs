@@ -2,6 +2,7 @@
 //! they are kept by content, so that each text is encoded once.
 
 use super::Result;
+use super::relevance::Judge;
 use super::stages::{OpenEncoder, Texts, Workplace, embed, embed_corpus};
 use crate::data::{Candidate, Collection, Document, Passage, Scores, WrittenId};
 use crate::encode::{Role, Vectors};
@@ -73,17 +74,28 @@ impl Embedded {
     }
 }
 
-/// The same candidates with their scores, and the tasks' positives as candidates of the source [`JUDGED`]. Measures
-/// that are not given leave what was there.
+/// What scores are made by; what is not given leaves what was there.
+#[derive(Clone, Copy, Default)]
+pub struct Measures<'m> {
+    /// BM25.
+    pub words: Option<&'m Bm25>,
+    /// The cosine of an encoder's vectors.
+    pub vectors: Option<&'m Embedded>,
+    /// The relevance, by a cross-encoder.
+    pub judge: Option<&'m Judge<'m>>,
+}
+
+/// The same candidates with their scores, and the tasks' positives as candidates of the source [`JUDGED`].
 ///
 /// # Errors
-/// [`super::ExperimentError::Data`] for a candidate of no task or passage.
+/// [`super::ExperimentError::Data`] for a candidate of no task or passage; [`super::ExperimentError::Source`], or a stop.
 pub fn score(
     collection: &Collection,
     tasks: &[Task],
     candidates: Vec<Candidate>,
-    (words, vectors): (Option<&Bm25>, Option<&Embedded>),
+    measures: Measures<'_>,
 ) -> Result<(Vec<Candidate>, Vec<Candidate>)> {
+    let Measures { words, vectors, judge } = measures;
     let groups = by_task(tasks, candidates)?;
     let scored: Vec<(Vec<Candidate>, Vec<Candidate>)> = tasks
         .par_iter()
@@ -107,7 +119,14 @@ pub fn score(
         })
         .collect::<Result<_>>()?;
     let (candidates, positives): (Vec<_>, Vec<_>) = scored.into_iter().unzip();
-    Ok((candidates.into_iter().flatten().collect(), positives.into_iter().flatten().collect()))
+    let mut candidates: Vec<Candidate> = candidates.into_iter().flatten().collect();
+    let mut positives: Vec<Candidate> = positives.into_iter().flatten().collect();
+    if let Some(judge) = judge {
+        for all in [&mut candidates, &mut positives] {
+            judge.fill((tasks, &collection.corpus), all)?;
+        }
+    }
+    Ok((candidates, positives))
 }
 
 /// The task's positives as candidates.

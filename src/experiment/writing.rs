@@ -3,7 +3,7 @@
 
 use super::chain::{GaugeChoice, Places};
 use super::indexes::DenseSettings;
-use super::mining::{self, MineStage};
+use super::mining::{self, MineStage, Models};
 use super::recipe::Recipe;
 use super::stages::{OpenEncoder, Workplace};
 use super::{Result, generate};
@@ -28,7 +28,8 @@ const NEIGHBOURS: &str = "bm25";
 pub(super) fn mine(
     work: &Workplace<'_>,
     recipe: &Recipe,
-    (collection, encoder): (&Collection, &OpenEncoder),
+    collection: &Collection,
+    models: Models<'_>,
     (tasks, source): (&[Task], &str),
 ) -> Result<mining::Mined> {
     let how = MineStage {
@@ -44,7 +45,7 @@ pub(super) fn mine(
         seed: recipe.seeds[0],
         run: None,
     };
-    mining::mine(work, collection, tasks, Some(encoder), &how)
+    mining::mine(work, collection, tasks, models, &how)
 }
 
 /// The recipe's settings of writing, with neighbours where its prompt shows them, and the band where it names one.
@@ -68,7 +69,8 @@ pub(super) fn brief<'r>(
         return Ok(brief);
     }
     let mut neighbours: HashMap<_, Vec<String>> = HashMap::new();
-    for candidate in mine(work, recipe, (collection, encoder), (tasks, NEIGHBOURS))?.candidates()? {
+    let models = Models { encoder: Some(encoder), judge: None, choice: GaugeChoice::Obey };
+    for candidate in mine(work, recipe, collection, models, (tasks, NEIGHBOURS))?.candidates()? {
         let Passage::Corpus(id) = &candidate.passage else { continue };
         if let Some(document) = collection.corpus.get(id.as_str())? {
             neighbours.entry(candidate.query).or_default().push(document.content());

@@ -22,12 +22,12 @@ struct Relative {
 
 pub(super) fn make_absolute(settings: &FilterSettings) -> Option<Box<dyn Filter>> {
     let bar = settings.bar;
-    settings.absolute_margin.map(|margin| Box::new(Absolute { margin, bar }) as Box<dyn Filter>)
+    settings.margins().0.map(|margin| Box::new(Absolute { margin, bar }) as Box<dyn Filter>)
 }
 
 pub(super) fn make_relative(settings: &FilterSettings) -> Option<Box<dyn Filter>> {
     let bar = settings.bar;
-    settings.relative_margin.map(|margin| Box::new(Relative { margin, bar }) as Box<dyn Filter>)
+    settings.margins().1.map(|margin| Box::new(Relative { margin, bar }) as Box<dyn Filter>)
 }
 
 impl Filter for Absolute {

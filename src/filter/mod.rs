@@ -1,7 +1,8 @@
 //! Pure judges over candidates: which are kept as negatives, and by which rule the others go.
 //! A judge sees a [`Case`], reads no file and runs no model, and cannot fail; scores are filled in
 //! before, so that bounds can change without scoring again. Rules stand in the order of [`TABLE`]; each
-//! sees what those before it left. A new rule is one file and one row of [`TABLE`].
+//! sees what those before it left. A new rule is one file and one row of [`TABLE`]; it takes its bound from
+//! [`FilterSettings::bounds`] under its name, until it has a key of its own.
 
 mod answer_match;
 mod case;
@@ -23,7 +24,7 @@ mod verdict;
 pub use case::{Case, Proposed};
 pub use leakage::TestData;
 pub(crate) use length_ratio::mean_length;
-pub use settings::{Bar, FilterSettings, InvalidPreset, Leakage, Preset, Switch, TextRule};
+pub use settings::{Bar, FilterSettings, InvalidPreset, Leakage, Measure, Preset, Switch, TextRule};
 pub use verdict::{Dropped, Finding, Verdict, Waterfall};
 
 /// One rule. Only the candidates that the rules before it left are in the case.
@@ -47,7 +48,7 @@ const fn rule(name: &'static str, about: &'static str, make: fn(&FilterSettings)
 }
 
 /// Every rule, in the order they are applied.
-pub const TABLE: [Rule; 15] = [
+pub static TABLE: &[Rule] = &[
     rule(judged_positive::NAME, "the passage is judged relevant for the query", judged_positive::make),
     rule(same_id::NAME, "the passage has the id of the query", same_id::make),
     rule(same_text::NAME, "the passage has the text of the query or of a positive", same_text::make),

@@ -1,6 +1,10 @@
 //! Which rules are on, and their bounds.
 
+use super::TABLE;
+use crate::data::Scores;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 
 /// On or off.
@@ -53,6 +57,31 @@ impl Bar {
     }
 }
 
+/// Which score bounds and margins are for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measure {
+    /// Cosine of the encoder's vectors.
+    #[default]
+    Cosine,
+    /// BM25.
+    Bm25,
+    /// Probability of relevance by a cross-encoder.
+    Relevance,
+}
+
+impl Measure {
+    /// That score of `scores`.
+    #[must_use]
+    pub fn of(self, scores: &Scores) -> Option<f32> {
+        match self {
+            Self::Cosine => scores.cosine,
+            Self::Bm25 => scores.bm25,
+            Self::Relevance => scores.relevance,
+        }
+    }
+}
+
 /// What happens to a candidate that would bring test data into training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -64,9 +93,12 @@ pub enum Leakage {
 }
 
 /// Bounds of all rules; one that is `None` leaves its rule off.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FilterSettings {
+    /// The score that bounds and margins are for where candidates have several, default cosine. A source that mines has a
+    /// score of its own, and does not look at it.
+    pub measure: Measure,
     /// Whether a passage with the query's id goes, default off. On is right where queries are passages (`ArguAna`, Quora);
     /// elsewhere equal ids are chance, and good negatives go.
     pub same_id: Switch,
@@ -81,6 +113,8 @@ pub struct FilterSettings {
     pub absolute_margin: Option<f32>,
     /// As `absolute_margin`, as a share of the positive's score: a candidate goes when its score is above `p - |p| m`.
     pub relative_margin: Option<f32>,
+    /// A margin by NV-Retriever's name, `topk-percpos-0.95` or `topk-marginpos-0.05`, in place of the two; default none.
+    pub preset: Option<Preset>,
     /// Which of several positives margins are measured from, default lowest.
     pub bar: Bar,
     /// Highest score kept, default none. Lower leaves easier ones, higher more unjudged answers.
@@ -107,6 +141,9 @@ pub struct FilterSettings {
     pub near_cosine: Option<f32>,
     /// What becomes of candidates with test data, default none: nobody looks. It needs a test split.
     pub leakage: Option<Leakage>,
+    /// Bounds of rules that have no key of their own, by the rule's name; default none. What a bound means, its rule says.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub bounds: BTreeMap<String, f32>,
 }
 
 /// A preset that is none.
@@ -117,12 +154,35 @@ pub struct FilterSettings {
 pub struct InvalidPreset(String);
 
 /// A margin by the name NV-Retriever (2407.15831, section 3.2) gives it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Preset {
     /// `topk-percpos-0.95`: candidates stay below 95 % of the positive's score.
     PercPos(f32),
     /// `topk-marginpos-0.05`: candidates stay 0.05 below the positive's score.
     MarginPos(f32),
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PercPos(share) => write!(f, "topk-percpos-{share}"),
+            Self::MarginPos(margin) => write!(f, "topk-marginpos-{margin}"),
+        }
+    }
+}
+
+impl From<Preset> for String {
+    fn from(preset: Preset) -> Self {
+        preset.to_string()
+    }
+}
+
+impl TryFrom<String> for Preset {
+    type Error = InvalidPreset;
+    fn try_from(name: String) -> Result<Self, InvalidPreset> {
+        name.parse()
+    }
 }
 
 impl FromStr for Preset {
@@ -147,6 +207,36 @@ impl FilterSettings {
         }
     }
 
+    /// The margins, a preset's among them: absolute and relative.
+    #[must_use]
+    pub fn margins(&self) -> (Option<f32>, Option<f32>) {
+        match self.preset {
+            Some(preset) => {
+                let settings = Self::default().with(preset);
+                (settings.absolute_margin, settings.relative_margin)
+            }
+            None => (self.absolute_margin, self.relative_margin),
+        }
+    }
+
+    /// Whether bounds or margins on [`FilterSettings::measure`] are set.
+    #[must_use]
+    pub fn measures(&self) -> bool {
+        self.has_margin() || self.max_score.or(self.min_score).is_some()
+    }
+
+    /// Whether a margin from the positive is set.
+    #[must_use]
+    pub fn has_margin(&self) -> bool {
+        self.margins() != (None, None)
+    }
+
+    /// Whether a threshold on the probability of relevance is set.
+    #[must_use]
+    pub fn trusts_relevance(&self) -> bool {
+        self.max_relevance.is_some() || (self.measure == Measure::Relevance && self.measures())
+    }
+
     /// The first key that is outside its range, with the range and what was found.
     ///
     /// # Errors
@@ -160,6 +250,23 @@ impl FilterSettings {
             && max <= min
         {
             return Err(("range_max", "a rank above range_min", max.to_string()));
+        }
+        // A rule that a bound under its name does not turn on knows nothing of it.
+        let turned_on = |name: &str, bound: f32| {
+            let alone = Self { bounds: BTreeMap::from([(name.to_owned(), bound)]), ..Self::default() };
+            let row = TABLE.iter().find(|row| row.name == name);
+            bound.is_finite()
+                && row.is_some_and(|row| (row.make)(&Self::default()).is_none() && (row.make)(&alone).is_some())
+        };
+        if let Some((name, bound)) = self.bounds.iter().find(|(name, bound)| !turned_on(name, **bound)) {
+            return Err((
+                "bounds",
+                "finite bounds of rules that have no key of their own",
+                format!("{name} = {bound}"),
+            ));
+        }
+        if self.preset.is_some() && self.absolute_margin.or(self.relative_margin).is_some() {
+            return Err(("preset", "a preset or a margin", "both".to_owned()));
         }
         within("absolute_margin", "a number from 0", self.absolute_margin, |m| m >= 0.0 && m.is_finite())?;
         within("relative_margin", "a share from 0 to 1", self.relative_margin, |m| (0.0..=1.0).contains(&m))?;

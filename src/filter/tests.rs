@@ -9,7 +9,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// The settings that turn every rule on.
 fn everything() -> FilterSettings {
-    FilterSettings {
+    let mut settings = FilterSettings {
         same_id: Switch::On,
         range_min: Some(1),
         range_max: Some(90),
@@ -26,7 +26,11 @@ fn everything() -> FilterSettings {
         near_cosine: Some(0.95),
         leakage: Some(Leakage::Block),
         ..FilterSettings::default()
+    };
+    for row in TABLE.iter().filter(|row| (row.make)(&settings).is_none()).map(|row| row.name).collect::<Vec<_>>() {
+        settings.bounds.insert(row.to_owned(), 0.5);
     }
+    settings
 }
 
 /// A passage with what was measured of it.
@@ -98,7 +102,8 @@ fn rules(verdicts: &[Verdict]) -> Vec<&str> {
 #[test]
 fn each_rule_of_the_table_keeps_a_plain_negative_and_drops_its_own_case() -> Outcome {
     let filters = Filters::new(&everything());
-    assert_eq!(filters.names(), TABLE.map(|row| row.name), "every rule can be turned on");
+    let names: Vec<&str> = TABLE.iter().map(|row| row.name).collect();
+    assert_eq!(filters.names(), names, "every rule can be turned on");
     let copper = "Copper is red, and it is bent by hand when the smith has warmed it a little.";
     for row in TABLE {
         let other = plain("d9", "Zinc is blue and white, and it is put on steel so that the steel does not rust.");
@@ -122,6 +127,8 @@ fn each_rule_of_the_table_keeps_a_plain_negative_and_drops_its_own_case() -> Out
             }
             "near_duplicate" => plain("d9", &format!("{copper} Yes.")),
             "leakage" => plain("d9", "Nobody knows who melted the gold of the temple, nor when it was, nor for whom."),
+            // Its own file has its cases.
+            name if everything().bounds.contains_key(name) => continue,
             name => return Err(format!("add a case for {name} here").into()),
         };
         let mut own = Filters::new(&everything());
@@ -140,18 +147,18 @@ fn bounds_are_where_they_are_said_to_be() -> Outcome {
     let kept = |settings, score| -> Result<bool, Box<dyn std::error::Error>> {
         Ok(judge(&only(settings), &[at(score)])?[0].keeps())
     };
-    let max = FilterSettings { max_score: Some(0.5), ..base };
-    assert!(kept(max, 0.5)? && !kept(max, 0.500_01)?);
+    let max = FilterSettings { max_score: Some(0.5), ..base.clone() };
+    assert!(kept(max.clone(), 0.5)? && !kept(max, 0.500_01)?);
     // The lowest positive has 0.7, the highest 0.8.
     for (bar, bound) in [(Bar::Lowest, 0.7_f32), (Bar::Highest, 0.8), (Bar::Mean, 0.75)] {
-        let relative = FilterSettings { relative_margin: Some(0.1), bar, ..base };
-        assert!(kept(relative, bound * 0.9 - 1e-4)? && !kept(relative, bound * 0.9 + 1e-4)?, "{bar:?}");
-        let absolute = FilterSettings { absolute_margin: Some(0.1), bar, ..base };
-        assert!(kept(absolute, bound - 0.1 - 1e-4)? && !kept(absolute, bound - 0.1 + 1e-4)?, "{bar:?}");
+        let relative = FilterSettings { relative_margin: Some(0.1), bar, ..base.clone() };
+        assert!(kept(relative.clone(), bound * 0.9 - 1e-4)? && !kept(relative, bound * 0.9 + 1e-4)?, "{bar:?}");
+        let absolute = FilterSettings { absolute_margin: Some(0.1), bar, ..base.clone() };
+        assert!(kept(absolute.clone(), bound - 0.1 - 1e-4)? && !kept(absolute, bound - 0.1 + 1e-4)?, "{bar:?}");
     }
     assert_eq!(Bar::Lowest.of(&[-0.2]), Some(-0.2));
     let unscored = Given { score: None, ..plain("d", "text") };
-    assert!(judge(&only(FilterSettings { min_score: Some(0.9), ..base }), &[unscored])?[0].keeps());
+    assert!(judge(&only(FilterSettings { min_score: Some(0.9), ..base.clone() }), &[unscored])?[0].keeps());
     Ok(())
 }
 
@@ -166,6 +173,8 @@ fn presets_are_margins_and_wrong_settings_name_their_key() -> Outcome {
     assert_eq!(wrong(FilterSettings { range_max: Some(1), ..everything() }), Some("range_max"));
     assert_eq!(wrong(FilterSettings { near_duplicate: Some(f32::NAN), ..everything() }), Some("near_duplicate"));
     assert_eq!(wrong(everything()), None);
+    let bound = |name: &str| FilterSettings { bounds: [(name.to_owned(), 0.5)].into(), ..FilterSettings::default() };
+    assert_eq!((wrong(bound("max_score")), wrong(bound("shouting"))), (Some("bounds"), Some("bounds")));
     Ok(())
 }
 

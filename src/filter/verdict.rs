@@ -1,6 +1,7 @@
 //! What judges say, and how many candidates each of them dropped.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What a judge says of one candidate.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -69,6 +70,19 @@ pub struct Waterfall {
     pub dropped: Vec<Dropped>,
     /// Candidates no rule dropped.
     pub kept: u64,
+}
+
+/// A table: rule, candidates that came to it, dropped, share of those that came.
+impl fmt::Display for Waterfall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  {:16} {:>9} {:>9} {:>7}", "rule", "seen", "dropped", "share")?;
+        for ((rule, seen, dropped, share), line) in self.steps().into_iter().zip(&self.dropped) {
+            write!(f, "  {rule:16} {seen:>9} {dropped:>9} {share:>6.2}%")?;
+            let marked = if line.marked > 0 { format!("  {} marked", line.marked) } else { String::new() };
+            writeln!(f, "{marked}")?;
+        }
+        write!(f, "  {:16} {:>9}", "kept", self.kept)
+    }
 }
 
 /// One line of a [`Waterfall`].

@@ -4,7 +4,7 @@ use super::{Arm, Error};
 use crate::data::{Candidate, Corpus, Document, Fault, Instance, Passage, QueryId, TrainingPassage};
 use crate::negatives::Task;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 /// Which positives of a query get an instance.
@@ -19,7 +19,8 @@ pub enum Positives {
 }
 
 /// One instance per query of `queries` and positive, in the order of `tasks`, each with the arm's number of
-/// negatives, in the order of its shares. Passages of the corpus have its text, written ones their own.
+/// negatives, in the order of its shares. Passages of the corpus have its text, written ones their own. A mix that changes
+/// over training gives one in each of its passes, in the order in which they are to be trained on.
 ///
 /// # Errors
 /// [`Error::Short`] when a query of `queries` lacks negatives: choose them with [`super::common_queries`].
@@ -33,8 +34,9 @@ pub fn instances(
 ) -> Result<Vec<Instance>, Error> {
     arm.mix.check()?;
     let mut instances = Vec::new();
-    for task in tasks.iter().filter(|task| queries.contains(&task.query.id)) {
-        let (chosen, _) = arm.pool.choose_by(&task.query.id, arm.mix, arm.short).map_err(Error::Short)?;
+    for (task, moment) in moments(tasks, arm, queries) {
+        let chosen = arm.pool.choose_at(&task.query.id, arm.mix, (arm.short, moment));
+        let (chosen, _) = chosen.map_err(Error::Short)?;
         let negatives =
             chosen.into_iter().map(|candidate| negative(candidate, corpus)).collect::<Result<Vec<_>, Error>>()?;
         let count = match positives {
@@ -49,6 +51,15 @@ pub fn instances(
         }));
     }
     Ok(instances)
+}
+
+/// The tasks of `queries` in their order, each with its moment of training.
+fn moments<'t>(tasks: &'t [Task], arm: &Arm, queries: &BTreeSet<QueryId>) -> Vec<(&'t Task, f64)> {
+    let own = tasks.iter().filter(|task| queries.contains(&task.query.id));
+    let Some(course) = arm.mix.course() else { return own.map(|task| (task, 0.0)).collect() };
+    let known: HashMap<&QueryId, &Task> = own.map(|task| (&task.query.id, task)).collect();
+    let there = queries.iter().filter(|query| known.contains_key(query)).cloned().collect();
+    course.moments(&there).into_iter().map(|(query, moment)| (known[query], moment)).collect()
 }
 
 fn positive(document: &Document) -> TrainingPassage {

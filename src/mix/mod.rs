@@ -8,18 +8,20 @@ pub mod import;
 pub mod instances;
 pub mod pool;
 pub mod ratio;
+pub mod schedule;
 
 pub use instances::{Positives, instances};
 pub use pool::{Pool, Shortage, Shortfall, Supply};
 pub use ratio::{Ratio, RatioOf};
+pub use schedule::{Course, EasyToHard, Schedule};
 
 use crate::data::{self, QueryId, Seed};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many negatives of which source an instance has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Mix {
     /// All negatives from one source.
     Pure(Share),
@@ -40,6 +42,10 @@ pub enum Mix {
     },
     /// Two sources in a proportion (the swept ratio of arXiv 2412.17250, whose definition it does not state).
     Ratio(Ratio),
+    /// Two sources whose shares change over training.
+    Schedule(Schedule),
+    /// From easy negatives to hard ones over training.
+    EasyToHard(EasyToHard),
 }
 
 /// A part of an instance's negatives.
@@ -62,14 +68,13 @@ impl Share {
 }
 
 impl Mix {
-    /// The parts that are the same in every instance, in the order in which they stand there; none of a direct mix or
-    /// a ratio.
+    /// The parts that are the same in every instance, in the order in which they stand there; none of other mixes.
     #[must_use]
     pub fn shares(&self) -> &[Share] {
         match self {
             Self::Pure(share) => std::slice::from_ref(share),
             Self::Hybrid { shares } => shares,
-            Self::Direct { .. } | Self::Ratio(_) => &[],
+            Self::Direct { .. } | Self::Ratio(_) | Self::Schedule(_) | Self::EasyToHard(_) => &[],
         }
     }
 
@@ -79,7 +84,27 @@ impl Mix {
         match self {
             Self::Direct { count, .. } => *count,
             Self::Ratio(ratio) => ratio.count,
+            Self::Schedule(schedule) => schedule.count,
+            Self::EasyToHard(mix) => mix.count,
             Self::Pure(_) | Self::Hybrid { .. } => self.shares().iter().map(|share| share.count).sum(),
+        }
+    }
+
+    /// The passes of a mix that changes over training; nothing of one that does not.
+    #[must_use]
+    pub fn course(&self) -> Option<&Course> {
+        match self {
+            Self::Schedule(schedule) => Some(&schedule.course),
+            Self::EasyToHard(mix) => Some(&mix.course),
+            Self::Pure(_) | Self::Hybrid { .. } | Self::Direct { .. } | Self::Ratio(_) => None,
+        }
+    }
+
+    /// Moments of training, from 0 to 1; a query that can be served at these can be at all.
+    fn corners(&self) -> Vec<f64> {
+        match self {
+            Self::Schedule(schedule) => schedule.corners(),
+            _ => vec![0.0],
         }
     }
 
@@ -90,6 +115,8 @@ impl Mix {
                 return Self::Hybrid { shares }.check();
             }
             Self::Ratio(ratio) => return ratio.check(),
+            Self::Schedule(schedule) => return schedule.check(),
+            Self::EasyToHard(mix) => return mix.check(),
             Self::Pure(_) | Self::Hybrid { .. } => {}
         }
         let mut sources = BTreeSet::new();
@@ -149,6 +176,16 @@ pub struct Arm<'a> {
     pub short: Shortfall<'a>,
 }
 
+impl Arm<'_> {
+    /// What is short for `query`, at any moment of training.
+    fn shortage(&self, query: &QueryId) -> Option<Shortage> {
+        self.mix
+            .corners()
+            .into_iter()
+            .find_map(|moment| self.pool.choose_at(query, self.mix, (self.short, moment)).err())
+    }
+}
+
 /// The queries every arm can serve in full, and those dropped.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Common {
@@ -180,7 +217,7 @@ pub fn common_queries<'q>(queries: impl IntoIterator<Item = &'q QueryId>, arms: 
     for query in queries {
         let shortages: Vec<ArmShortage> = arms
             .iter()
-            .filter_map(|arm| Some((arm, arm.pool.choose_by(query, arm.mix, arm.short).err()?)))
+            .filter_map(|arm| Some((arm, arm.shortage(query)?)))
             .map(|(arm, shortage)| ArmShortage { arm: arm.name.to_owned(), shortage })
             .collect();
         if shortages.is_empty() {
@@ -192,5 +229,7 @@ pub fn common_queries<'q>(queries: impl IntoIterator<Item = &'q QueryId>, arms: 
     Ok(common)
 }
 
+#[cfg(test)]
+mod schedule_tests;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Candidates by query and source, and which of them an instance takes.
 
-use super::Mix;
+use super::{EasyToHard, Mix};
 use crate::data::{Candidate, Passage, QueryId, Seed};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@ impl Pool {
     /// # Errors
     /// The first share that is short.
     pub fn choose(&self, query: &QueryId, mix: &Mix) -> Result<Vec<&Candidate>, Shortage> {
-        let (chosen, short) = self.take(query, mix);
+        let (chosen, short) = self.take(query, mix, 0.0);
         short.map_or(Ok(chosen), Err)
     }
 
@@ -89,7 +89,20 @@ impl Pool {
         mix: &Mix,
         rule: Shortfall<'_>,
     ) -> Result<(Vec<&Candidate>, Supply), Shortage> {
-        let (mut chosen, short) = self.take(query, mix);
+        self.choose_at(query, mix, (rule, 0.0))
+    }
+
+    /// As [`Pool::choose_by`], at a moment of training from 0 to 1, for mixes that change.
+    ///
+    /// # Errors
+    /// As [`Pool::choose_by`].
+    pub fn choose_at(
+        &self,
+        query: &QueryId,
+        mix: &Mix,
+        (rule, moment): (Shortfall<'_>, f64),
+    ) -> Result<(Vec<&Candidate>, Supply), Shortage> {
+        let (mut chosen, short) = self.take(query, mix, moment);
         let Some(short) = short else { return Ok((chosen, Supply::Full)) };
         match rule {
             Shortfall::Drop => Err(short),
@@ -105,8 +118,10 @@ impl Pool {
     }
 
     /// What there is of each share, and the first that is short.
-    fn take(&self, query: &QueryId, mix: &Mix) -> (Vec<&Candidate>, Option<Shortage>) {
+    fn take(&self, query: &QueryId, mix: &Mix, moment: f64) -> (Vec<&Candidate>, Option<Shortage>) {
         let shares = match mix {
+            Mix::EasyToHard(mix) => return self.window(query, mix, moment),
+            Mix::Schedule(schedule) => schedule.parts(query, moment),
             Mix::Direct { sources, count, seed } => return self.draw(query, sources, (*count, *seed)),
             Mix::Ratio(ratio) => ratio.shares(query),
             Mix::Pure(_) | Mix::Hybrid { .. } => mix.shares().to_vec(),
@@ -157,6 +172,25 @@ impl Pool {
         let source = sources.join("+");
         let short = (found < count).then(|| Shortage { query: query.clone(), source, asked: count, found });
         (drawn.to_vec(), short)
+    }
+
+    /// Of the sources' candidates, the easiest first, those for `moment`; one without the score that is asked for is none.
+    fn window(&self, query: &QueryId, mix: &EasyToHard, moment: f64) -> (Vec<&Candidate>, Option<Shortage>) {
+        let mut taken: HashSet<&Passage> = HashSet::new();
+        let hardness = |candidate: &Candidate| match mix.by {
+            Some(measure) => measure.of(&candidate.scores).map(f64::from),
+            None => Some(-f64::from(candidate.rank)),
+        };
+        let all = mix.sources.iter().flat_map(|source| self.list(query, source));
+        let mut known: Vec<(f64, &Candidate)> = all.filter_map(|one| Some((hardness(one)?, one))).collect();
+        known.retain(|(_, candidate)| taken.insert(&candidate.passage));
+        // Stable: of equally hard ones the first comes first.
+        known.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let found = known.len();
+        let chosen = known.into_iter().skip(mix.start(found, moment)).take(mix.count);
+        let (asked, source) = (mix.count, mix.sources.join("+"));
+        let short = (found < asked).then(|| Shortage { query: query.clone(), source, asked, found });
+        (chosen.map(|(_, candidate)| candidate).collect(), short)
     }
 
     /// Names of the sources that have a candidate for any query, sorted.

@@ -49,8 +49,7 @@ impl Ratio {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the count")]
     pub(super) fn shares(&self, query: &QueryId) -> Vec<Share> {
         let mean = self.mean();
-        let uniform = (self.seed.stream(&format!("mix/ratio/{query}")).next_u64() >> 11) as f64 / 2.0_f64.powi(53);
-        let part = (mean + uniform).floor().min(self.count as f64) as usize;
+        let part = (mean + uniform(self.seed, query)).floor().min(self.count as f64) as usize;
         let shares = [Share::new(&self.source, part), Share::new(&self.rest, self.count - part)];
         shares.into_iter().filter(|share| share.count > 0).collect()
     }
@@ -71,4 +70,9 @@ impl Ratio {
         }
         Ok(())
     }
+}
+
+/// A query's own draw from 0 to below 1, by which a part of 1.4 is 1 or 2.
+pub(super) fn uniform(seed: Seed, query: &QueryId) -> f64 {
+    (seed.stream(&format!("mix/ratio/{query}")).next_u64() >> 11) as f64 / 2.0_f64.powi(53)
 }

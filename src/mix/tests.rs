@@ -179,6 +179,7 @@ fn mined_candidates_of_the_elements_become_instances_of_every_arm() -> Outcome {
             words: Some(&words),
             vectors: None,
             run: None,
+            judge: None,
         };
         named(source)?.make(inputs)?.propose(&tasks, &mut candidates)?;
     }

@@ -30,9 +30,12 @@ impl Lister for Given<'_> {
         Ok(tasks.iter().map(list).collect())
     }
 
-    fn positives(&self, task: &Task) -> Result<Vec<f32>, SourceError> {
-        let hits = self.0.get(task.query.id.as_str());
-        let score = |id| hits.iter().find(|hit| hit.doc == id).map(|hit| hit.score);
-        Ok(task.positives.iter().filter_map(|positive| score(positive.id.clone())).collect())
+    fn positives(&self, tasks: &[Task]) -> Result<Vec<Vec<f32>>, SourceError> {
+        let of_task = |task: &Task| {
+            let hits = self.0.get(task.query.id.as_str());
+            let score = |id| hits.iter().find(|hit| hit.doc == id).map(|hit| hit.score);
+            task.positives.iter().filter_map(|positive| score(positive.id.clone())).collect()
+        };
+        Ok(tasks.iter().map(of_task).collect())
     }
 }

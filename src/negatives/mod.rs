@@ -4,6 +4,7 @@
 
 mod bm25;
 pub mod compat;
+mod cross_encoder;
 mod dense;
 mod drawn;
 mod draws;
@@ -26,8 +27,8 @@ pub mod written;
 
 pub use ledger::{Entry, Fate};
 pub use select::{Report, Short};
-pub use settings::{Compat, MiningSettings, Sampling, SimAns, SimAnsFormula};
-pub use source::{NegativeSource, Sink, SourceError, Task};
+pub use settings::{Compat, MiningSettings, Pool, Sampling, SimAns, SimAnsFormula};
+pub use source::{NegativeSource, Relevance, Sink, SourceError, Task};
 
 use crate::data::{Corpus, Run, Seed};
 use crate::filter::Filters;
@@ -52,6 +53,8 @@ pub struct Inputs<'a> {
     pub vectors: Option<&'a dyn Ranker>,
     /// A given ranking, for sources that need [`Needs::Run`].
     pub run: Option<&'a Run>,
+    /// A cross-encoder, for sources that need [`Needs::Judge`].
+    pub judge: Option<&'a dyn Relevance>,
 }
 
 impl<'a> Inputs<'a> {
@@ -75,6 +78,12 @@ pub enum Needs {
     Neighbours,
     /// A given run.
     Run,
+    /// A cross-encoder.
+    Judge,
+    /// What [`MiningSettings::pool`] names: words or vectors.
+    Pool,
+    /// The seed, whatever the settings say: what it proposes is drawn.
+    Draws,
 }
 
 /// One row of the table of mined sources.
@@ -98,10 +107,10 @@ impl Source {
         (self.make)(inputs)
     }
 
-    /// True when it needs `what`.
+    /// True when it needs `what` under these settings.
     #[must_use]
-    pub fn needs(&self, what: Needs) -> bool {
-        self.needs.contains(&what)
+    pub fn needs(&self, what: Needs, settings: &MiningSettings) -> bool {
+        self.needs.contains(&what) || (self.needs.contains(&Needs::Pool) && settings.pool.needs() == what)
     }
 }
 
@@ -111,21 +120,22 @@ const fn row(name: &'static str, about: &'static str, needs: &'static [Needs], m
     Source { name, about, needs, make }
 }
 
-use Needs::{Neighbours, Vectors, Words};
+use Needs::{Draws, Neighbours, Vectors, Words};
 
 /// Every mined source.
-pub const TABLE: [Source; 11] = [
-    row(random::NAME, "passages drawn uniformly from the corpus", &[], random::make),
-    row(random_length::NAME, "the same, about as long as the positives", &[], random_length::make),
-    row(other_positives::NAME, "positives of other queries", &[], other_positives::make),
+pub static TABLE: &[Source] = &[
+    row(random::NAME, "passages drawn uniformly from the corpus", &[Draws], random::make),
+    row(random_length::NAME, "the same, about as long as the positives", &[Draws], random_length::make),
+    row(other_positives::NAME, "positives of other queries", &[Draws], other_positives::make),
     row(bm25::NAME, "the best passages by BM25", &[Words], bm25::make),
     row(dense::NAME, "the best passages by the encoder's vectors", &[Vectors], dense::make),
     row(fusion::NAME, "the best passages by both rankings in one", &[Words, Vectors], fusion::make),
+    row(cross_encoder::NAME, "the best passages by a cross-encoder", &[Needs::Judge, Needs::Pool], cross_encoder::make),
     row(given_run::NAME, "the best passages of a TREC run", &[Needs::Run], given_run::make),
     row(neighbours::BY_WORDS, "passages like the positive, by BM25", &[Words], neighbours::make_by_words),
     row(neighbours::BY_VECTORS, "passages like the positive, by vectors", &[Neighbours], neighbours::make_by_vectors),
-    row(simans::NAME, "passages whose score is about the positive's", &[Vectors], simans::make),
-    row(star::NAME, "half the encoder's best, half random", &[Vectors], star::make),
+    row(simans::NAME, "passages whose score is about the positive's", &[Vectors, Draws], simans::make),
+    row(star::NAME, "half the encoder's best, half random", &[Vectors, Draws], star::make),
 ];
 
 /// The source called `name`.
@@ -133,11 +143,14 @@ pub const TABLE: [Source; 11] = [
 /// # Errors
 /// [`SourceError::Unknown`] names those there are.
 pub fn named(name: &str) -> Result<&'static Source, SourceError> {
-    static SOURCES: [Source; TABLE.len()] = TABLE;
-    SOURCES
-        .iter()
-        .find(|row| row.name == name)
-        .ok_or_else(|| SourceError::Unknown { found: name.to_owned(), known: TABLE.map(|row| row.name).join(", ") })
+    let unknown = || SourceError::Unknown { found: name.to_owned(), known: names() };
+    TABLE.iter().find(|row| row.name == name).ok_or_else(unknown)
+}
+
+/// Names of all sources, for help texts.
+#[must_use]
+pub fn names() -> String {
+    TABLE.iter().map(|row| row.name).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -29,8 +29,8 @@ pub(super) trait Lister: Sync {
     /// The best `depth` passages of each task, best first.
     fn lists(&self, tasks: &[Task], depth: usize) -> Result<Vec<Vec<Listed>>, SourceError>;
 
-    /// Scores of the task's positives by the measure of [`Listed::score`]; empty for a ranking that cannot score them.
-    fn positives(&self, task: &Task) -> Result<Vec<f32>, SourceError>;
+    /// Scores of each task's positives by the measure of [`Listed::score`]; empty for a ranking that cannot score them.
+    fn positives(&self, tasks: &[Task]) -> Result<Vec<Vec<f32>>, SourceError>;
 
     /// Log weight of a candidate's score beside the positives', for sources that draw by weights.
     fn weight(&self, _score: f32, _positives: &[f32]) -> Option<f64> {
@@ -74,11 +74,12 @@ impl<'a, L: Lister> Ranked<'a, L> {
     pub(super) fn judged(&self, tasks: &[Task]) -> Result<Vec<OfTask>, SourceError> {
         let lists = self.lister.lists(tasks, self.depth())?;
         let scored = self.selector.settings().has_margin() || self.lister.weighs();
+        let positives = if scored { self.lister.positives(tasks)? } else { vec![Vec::new(); tasks.len()] };
         tasks
             .par_iter()
             .zip(lists)
-            .map(|(task, list)| {
-                let positives = if scored { self.lister.positives(task)? } else { Vec::new() };
+            .zip(positives)
+            .map(|((task, list), positives)| {
                 let judged = self.selector.judge(task, self.found(task, list)?, &positives);
                 Ok((judged, positives))
             })

@@ -4,36 +4,11 @@
 use super::ledger::Taken;
 use super::{Entry, Task};
 use crate::data::{Candidate, Corpus, DocId, Fault, Passage, QueryId, Result, Scores};
+pub use crate::filter::Measure;
 use crate::filter::{Case, Filters, Proposed, TestData, Waterfall};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-
-/// Which score bounds and margins are for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Measure {
-    /// Cosine of the encoder's vectors.
-    #[default]
-    Cosine,
-    /// BM25.
-    Bm25,
-    /// Probability of relevance by a cross-encoder.
-    Relevance,
-}
-
-impl Measure {
-    /// That score of `scores`.
-    #[must_use]
-    pub fn of(self, scores: &Scores) -> Option<f32> {
-        match self {
-            Self::Cosine => scores.cosine,
-            Self::Bm25 => scores.bm25,
-            Self::Relevance => scores.relevance,
-        }
-    }
-}
 
 /// Vectors of length 1 by passage.
 pub type PassageVectors = HashMap<Passage, Vec<f32>>;

@@ -4,6 +4,7 @@ use super::ranked::{Listed, Lister};
 use super::{SourceError, Task};
 use crate::data::{Query, Scores};
 use crate::retrieve::Ranker;
+use rayon::prelude::*;
 use serde_json::Value;
 
 /// A ranking by one searcher.
@@ -43,7 +44,7 @@ impl Lister for Searched<'_> {
         Ok(tasks.iter().map(list).collect())
     }
 
-    fn positives(&self, task: &Task) -> Result<Vec<f32>, SourceError> {
-        Ok(self.ranker.scores(&task.query, &task.positives)?)
+    fn positives(&self, tasks: &[Task]) -> Result<Vec<Vec<f32>>, SourceError> {
+        tasks.par_iter().map(|task| Ok(self.ranker.scores(&task.query, &task.positives)?)).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! What the user decides about mining; keys as in sentence-transformers' `mine_hard_negatives`.
 
-use super::SourceError;
+use super::{Needs, SourceError};
 use crate::filter::{Bar, FilterSettings, TextRule};
 use crate::retrieve::Fusion;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,13 @@ pub struct MiningSettings {
     /// How `simans` weighs candidates, default the paper's formula.
     #[serde(skip_serializing_if = "is_default")]
     pub simans: SimAns,
+    /// Whose best passages `cross-encoder` orders anew: bm25 or dense. Default bm25. Dense finds passages without the
+    /// query's words.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pool: Pool,
+    /// How many of them, from 1, default 100. Fewer is faster and leaves out what the pool ranks low.
+    #[serde(skip_serializing_if = "is_default_depth")]
+    pub pool_depth: u32,
     /// `random-length` draws passages whose length is within this share of the positives' mean; above 0, default 0.25.
     /// Lower runs short, higher is `random`.
     #[serde(skip_serializing_if = "is_default_band")]
@@ -60,6 +67,7 @@ pub struct MiningSettings {
 
 const TEMPERATURE: f32 = 0.05;
 const BAND: f32 = 0.25;
+const POOL_DEPTH: u32 = 100;
 
 impl Default for MiningSettings {
     fn default() -> Self {
@@ -77,6 +85,8 @@ impl Default for MiningSettings {
             compat: Compat::default(),
             fusion: Fusion::default(),
             simans: SimAns::default(),
+            pool: Pool::default(),
+            pool_depth: POOL_DEPTH,
             length_band: BAND,
         }
     }
@@ -94,6 +104,31 @@ fn is_default_temperature(value: &f32) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
 fn is_default_band(value: &f32) -> bool {
     *value == BAND
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+fn is_default_depth(value: &u32) -> bool {
+    *value == POOL_DEPTH
+}
+
+/// A ranking whose best passages are ordered anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pool {
+    /// BM25's.
+    #[default]
+    Bm25,
+    /// The encoder's.
+    Dense,
+}
+
+impl Pool {
+    pub(super) fn needs(self) -> Needs {
+        match self {
+            Self::Bm25 => Needs::Words,
+            Self::Dense => Needs::Vectors,
+        }
+    }
 }
 
 /// Which candidates are taken of those that filters keep.
@@ -208,6 +243,9 @@ impl MiningSettings {
         if self.range_max <= self.range_min {
             let expected = format!("a rank above range_min = {}", self.range_min);
             return refuse("range_max", &expected, self.range_max.to_string());
+        }
+        if self.pool_depth == 0 {
+            return refuse("pool_depth", "a number from 1", "0".to_owned());
         }
         if self.temperature <= 0.0 || !self.temperature.is_finite() {
             return refuse("temperature", "a number above 0", self.temperature.to_string());

@@ -26,8 +26,8 @@ impl Lister for Ambiguous<'_> {
         self.ranking.lists(tasks, depth)
     }
 
-    fn positives(&self, task: &Task) -> Result<Vec<f32>, SourceError> {
-        self.ranking.positives(task)
+    fn positives(&self, tasks: &[Task]) -> Result<Vec<Vec<f32>>, SourceError> {
+        self.ranking.positives(tasks)
     }
 
     fn weight(&self, score: f32, positives: &[f32]) -> Option<f64> {

@@ -76,6 +76,9 @@ pub enum SourceError {
     /// Reading passages or keeping candidates failed.
     #[error(transparent)]
     Data(#[from] data::Error),
+    /// A cross-encoder failed.
+    #[error(transparent)]
+    Encode(#[from] crate::encode::EncodeError),
     /// Indexing or searching failed.
     #[error(transparent)]
     Search(#[from] retrieve::Error),
@@ -100,6 +103,15 @@ pub enum SourceError {
     /// A source was asked for without what it works on.
     #[error("the source {0} needs {1}, and none was given")]
     Missing(&'static str, &'static str),
+}
+
+/// Says how relevant passages are for queries.
+pub trait Relevance: Sync {
+    /// The probability of relevance, 0 to 1, of each query and text.
+    ///
+    /// # Errors
+    /// [`SourceError::Encode`], [`SourceError::Data`].
+    fn relevance(&self, pairs: &[(&Query, &str)]) -> Result<Vec<f32>, SourceError>;
 }
 
 /// A source of negatives.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::data::{Candidate, Collection, DocId, Hit, Passage, QueryId, Quiet};
 use crate::encode::Vectors;
-use crate::filter::Bar;
+use crate::filter::{Bar, FilterSettings, Measure};
 use crate::retrieve::{Bm25, Bm25Settings, DenseIndex, DenseRanker, Exact, Similarity, passage_as_query};
 use proptest::prelude::*;
 use std::collections::HashSet;
@@ -21,6 +21,15 @@ struct World {
     vectors: DenseRanker,
     run: Run,
     _folder: tempfile::TempDir,
+}
+
+/// Finds a text the more relevant the longer it is.
+struct Longer;
+
+impl Relevance for Longer {
+    fn relevance(&self, pairs: &[(&crate::data::Query, &str)]) -> Result<Vec<f32>, SourceError> {
+        Ok(pairs.iter().map(|(_, text)| 1.0 - 1.0 / text.len() as f32).collect())
+    }
 }
 
 fn collection(folder: &Path) -> Result<Collection, Box<dyn std::error::Error>> {
@@ -70,6 +79,7 @@ impl World {
             words: Some(&self.words),
             vectors: Some(&self.vectors),
             run: Some(&self.run),
+            judge: Some(&Longer),
         })?;
         let mut entries: Vec<Entry> = Vec::new();
         source.propose(&self.tasks, &mut entries)?;
@@ -280,6 +290,25 @@ fn simans_draws_about_the_positive_and_star_halves() -> Outcome {
 }
 
 #[test]
+fn a_cross_encoder_orders_its_pool_anew() -> Outcome {
+    let world = World::new()?;
+    // The dense pool's best six are d0 to d5; of them the longest come first, but d1 and d3, the positive and its copy.
+    let settings = MiningSettings { pool: Pool::Dense, pool_depth: 6, num_negatives: 3, ..MiningSettings::default() };
+    let own = |line: &String| line.starts_with("q1");
+    let found: Vec<String> = world.ranks("cross-encoder", settings)?.into_iter().filter(own).collect();
+    assert_eq!(found, ["q1 d5 1", "q1 d4 2", "q1 d2 3"]);
+    let dense = world.proposed("cross-encoder", settings)?;
+    assert!(dense.iter().all(|c| c.scores.relevance.is_some() && c.scores.cosine.is_some() && c.scores.bm25.is_none()));
+    let words = world.proposed("cross-encoder", MiningSettings { pool: Pool::Bm25, ..settings })?;
+    assert!(words.iter().all(|c| c.scores.bm25.is_some() && c.scores.cosine.is_none()));
+    // A margin is from the positive's own relevance, 1 - 1/25.
+    let strict = MiningSettings { absolute_margin: Some(0.0), ..settings };
+    let below: Vec<String> = world.ranks("cross-encoder", strict)?.into_iter().filter(own).collect();
+    assert_eq!(below, ["q1 d0 6"]);
+    Ok(())
+}
+
+#[test]
 fn drafts_are_what_their_names_say() -> Outcome {
     let world = World::new()?;
     let settings = MiningSettings { num_negatives: 2, ..MiningSettings::default() };
@@ -303,13 +332,51 @@ fn drafts_are_what_their_names_say() -> Outcome {
 }
 
 #[test]
+fn candidates_of_all_sources_are_screened_once_alike_on_any_threads_and_add_up() -> Outcome {
+    let world = World::new()?;
+    let settings = MiningSettings { num_negatives: 12, length_band: 5.0, ..MiningSettings::default() };
+    let mined = TABLE.iter().map(|row| world.proposed(row.name, settings)).collect::<Result<Vec<_>, _>>()?;
+    let all: Vec<Candidate> = mined.into_iter().flatten().collect();
+    let filters = Filters::new(&FilterSettings {
+        measure: Measure::Cosine,
+        max_score: Some(0.99),
+        near_duplicate: Some(0.6),
+        range_max: Some(9),
+        ..FilterSettings::default()
+    });
+    let screened = |candidates: &[Candidate], threads: usize| -> Result<screen::Screened, Box<dyn std::error::Error>> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let corpus = &world.collection.corpus;
+        let evidence = screen::Evidence::default();
+        Ok(pool.install(|| screen::screen(&world.tasks, candidates.to_vec(), corpus, &filters, &evidence))?)
+    };
+    let first = screened(&all, 1)?;
+    assert_eq!(screened(&all, 3)?.entries, first.entries);
+    assert_eq!(first.entries.len(), all.len(), "one verdict each");
+    let sources: HashSet<&str> = all.iter().map(|one| one.source.as_str()).collect();
+    assert_eq!(first.waterfalls.len(), sources.len());
+    for (source, lines) in &first.waterfalls {
+        let own = || first.entries.iter().filter(|entry| entry.candidate.source == *source);
+        assert_eq!(lines.judged, own().count() as u64);
+        assert_eq!(lines.kept, own().filter(|entry| entry.fate == Fate::Proposed).count() as u64);
+        assert_eq!(lines.judged - lines.kept, lines.dropped.iter().map(|line| line.count).sum::<u64>(), "{source}");
+    }
+    let rules: HashSet<&str> = first.entries.iter().map(|entry| entry.verdict.rule()).collect();
+    assert!(["rank_window", "max_score", "near_duplicate"].iter().all(|rule| rules.contains(rule)), "{rules:?}");
+    let kept = first.entries.into_iter().filter(|entry| entry.fate == Fate::Proposed).map(|entry| entry.candidate);
+    let again = screened(&kept.collect::<Vec<_>>(), 2)?;
+    assert!(again.entries.iter().all(|entry| entry.verdict.keeps()), "what is kept stays kept");
+    Ok(())
+}
+
+#[test]
 fn random_negatives_of_a_query_do_not_depend_on_the_others() -> Outcome {
     let world = World::new()?;
     let filters = Filters::default();
     let draw = |tasks: &[Task], seed| -> Result<Vec<Candidate>, SourceError> {
         let settings = MiningSettings::default();
         let (corpus, words, vectors, run) = (&world.collection.corpus, None, None, None);
-        let inputs = Inputs { corpus, tasks, filters: &filters, settings, seed, words, vectors, run };
+        let inputs = Inputs { corpus, tasks, filters: &filters, settings, seed, words, vectors, run, judge: None };
         let mut candidates: Vec<Candidate> = Vec::new();
         named("random")?.make(inputs)?.propose(tasks, &mut candidates)?;
         Ok(candidates)
@@ -334,8 +401,10 @@ fn what_cannot_be_made_says_why() -> Outcome {
     let filters = Filters::default();
     for row in TABLE {
         let (corpus, tasks, seed) = (&world.collection.corpus, &world.tasks, Seed(1));
-        let inputs = Inputs { corpus, tasks, filters: &filters, settings, seed, words: None, vectors: None, run: None };
-        assert_eq!(row.make(inputs).is_err(), !row.needs.is_empty(), "{}", row.name);
+        let (words, vectors, run, judge) = (None, None, None, None);
+        let inputs = Inputs { corpus, tasks, filters: &filters, settings, seed, words, vectors, run, judge };
+        let needy = row.needs.iter().any(|need| *need != Draws);
+        assert_eq!(row.make(inputs).is_err(), needy, "{}", row.name);
     }
     assert!(serde_json::from_str::<MiningSettings>(r#"{"range_mix": 1}"#).is_err());
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::analyse::Summary;
 use crate::data::Provenance;
+use crate::filter::Waterfall;
 use crate::train::card::TrainingSummary;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,6 +55,9 @@ pub struct ArmOutcome {
     pub encoders: Vec<String>,
     /// The TREC run of each seed, relative to the outcome's folder.
     pub runs: Vec<String>,
+    /// What each filter dropped, by source; empty for an arm without filters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub filtered: BTreeMap<String, Waterfall>,
     /// What each seed's training came to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub training: Vec<TrainingSummary>,

@@ -53,6 +53,7 @@ pub fn page(outcome: &Outcome) -> String {
         }
         html.push_str("</ul>\n");
     }
+    filters(&mut html, outcome);
     examples(&mut html, outcome);
     let provenance = serde_json::to_string_pretty(&outcome.provenance).unwrap_or_default();
     let _ = write!(
@@ -101,6 +102,28 @@ fn scores(html: &mut String, outcome: &Outcome) {
         let _ = writeln!(html, "<td class=\"soft\">{}</tr>", escape(&arm.note));
     }
     html.push_str("</table>\n<p class=\"soft\">± is the standard deviation over seeds. A difference smaller than it says nothing.</p>\n");
+}
+
+/// What each arm's filters dropped, by source and rule.
+fn filters(html: &mut String, outcome: &Outcome) {
+    if outcome.arms.iter().all(|arm| arm.filtered.is_empty()) {
+        return;
+    }
+    html.push_str("<h2>What filters dropped</h2>\n<table><tr><th>Arm<th>Source<th>Rule<th class=\"number\">Seen<th class=\"number\">Dropped<th class=\"number\">Share</tr>\n");
+    for arm in &outcome.arms {
+        for (source, waterfall) in &arm.filtered {
+            let (name, source) = (escape(&arm.name), escape(source));
+            for (rule, seen, dropped, share) in waterfall.steps() {
+                let _ = writeln!(
+                    html,
+                    "<tr><td>{name}<td>{source}<td>{rule}<td class=\"number\">{seen}<td class=\"number\">{dropped}<td class=\"number\">{share:.2} %</tr>"
+                );
+            }
+            let kept = waterfall.kept;
+            let _ = writeln!(html, "<tr><td>{name}<td>{source}<td>kept<td class=\"number\">{kept}<td><td></tr>");
+        }
+    }
+    html.push_str("</table>\n");
 }
 
 /// One line an arm, one dot a seed, a bar at the mean, and a rule where the un-tuned encoder stands.

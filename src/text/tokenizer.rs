@@ -97,6 +97,8 @@ pub struct TokenizedPairs {
     pub sides: Vec<Vec<u32>>,
     /// What was cut off, of pairs.
     pub truncation: Truncation,
+    /// The same of each pair.
+    pub each: Vec<Truncation>,
 }
 
 impl Tokenizer {
@@ -163,9 +165,10 @@ impl Tokenizer {
     /// The library's message when it cannot tokenize a pair.
     pub fn encode_pairs(&self, pairs: &[(&str, &str)]) -> Result<TokenizedPairs, tokenizers::Error> {
         let encodings = self.inner.encode_batch_fast(pairs.to_vec(), true)?;
-        let truncation = Truncation::of(&encodings);
+        let each: Vec<Truncation> = encodings.iter().map(|one| Truncation::of(std::slice::from_ref(one))).collect();
+        let truncation = each.iter().fold(Truncation::default(), |sum, &one| sum.and(one));
         let (ids, sides) = encodings.iter().map(|e| (e.get_ids().to_vec(), e.get_type_ids().to_vec())).unzip();
-        Ok(TokenizedPairs { ids, sides, truncation })
+        Ok(TokenizedPairs { ids, sides, truncation, each })
     }
 }
 

@@ -6,6 +6,9 @@ use crate::encode::{BiEncoder, Role};
 use rand::seq::SliceRandom;
 use std::collections::{HashMap, HashSet};
 
+/// Parts of a file that keep their order.
+const TWENTIETH: usize = 20;
+
 /// Places of the instances of `step`: each epoch is a seeded permutation of all, cut into batches; the last
 /// batch of an epoch may be smaller.
 #[must_use]
@@ -13,6 +16,17 @@ pub fn members(instances: usize, batch_size: usize, step: usize, seed: Seed) -> 
     let per_epoch = instances.div_ceil(batch_size);
     let mut order: Vec<usize> = (0..instances).collect();
     order.shuffle(&mut seed.stream(&format!("train/order/epoch {}", step / per_epoch)));
+    let start = (step % per_epoch) * batch_size;
+    order[start..(start + batch_size).min(instances)].to_vec()
+}
+
+/// As [`members`], in the order of the file, shuffled within each twentieth of it.
+#[must_use]
+pub fn members_in_order(instances: usize, batch_size: usize, step: usize, seed: Seed) -> Vec<usize> {
+    let per_epoch = instances.div_ceil(batch_size);
+    let mut order: Vec<usize> = (0..instances).collect();
+    let mut stream = seed.stream(&format!("train/order/epoch {}", step / per_epoch));
+    order.chunks_mut(instances.div_ceil(TWENTIETH)).for_each(|part| part.shuffle(&mut stream));
     let start = (step % per_epoch) * batch_size;
     order[start..(start + batch_size).min(instances)].to_vec()
 }
@@ -133,6 +147,20 @@ impl<'t> Distinct<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_order_of_a_file_is_kept_but_for_its_twentieths() {
+        let epoch = |number: usize| -> Vec<usize> {
+            (0..7).flat_map(|step| members_in_order(100, 16, number * 7 + step, Seed(7))).collect()
+        };
+        let parts = |order: &[usize]| order.iter().map(|place| place / 5).collect::<Vec<_>>();
+        assert_eq!(parts(&epoch(0)), parts(&(0..100).collect::<Vec<_>>()));
+        let mut sorted = epoch(0);
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..100).collect::<Vec<_>>());
+        assert_ne!(epoch(0), sorted);
+        assert_ne!(epoch(0), epoch(1));
+    }
 
     #[test]
     fn an_epoch_holds_every_instance_once_and_epochs_differ() {

@@ -24,7 +24,7 @@ pub use material::Material;
 pub use pairs::{PairLoss, Pairs};
 pub use renewal::{Alongside, Renewal, RenewalSettings};
 pub use schedule::Curve;
-pub use settings::{InBatch, InvalidSetting, TrainSettings};
+pub use settings::{InBatch, InvalidSetting, Order, TrainSettings};
 pub use statistics::RunStatistics;
 pub use trainer::{StepRecord, Trained, Trainer};
 pub use validation::Validation;

@@ -18,6 +18,17 @@ pub enum InBatch {
     All,
 }
 
+/// In which order instances are taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Another one in each epoch, by the seed.
+    #[default]
+    Shuffled,
+    /// That of the file, shuffled by the seed within each twentieth of it: for mixes that change over training.
+    File,
+}
+
 /// What a look at held-out queries measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -66,6 +77,9 @@ pub struct TrainSettings {
     pub epochs: usize,
     /// Instances a step, 1 and up. Default 16. More gives more in-batch negatives and takes more memory.
     pub batch_size: usize,
+    /// Order of the instances, default shuffled. `file` follows the schedule that a mix laid into it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub order: Order,
     /// Batches whose gradients a step takes the mean of, 1 and up. Default 1. More steadies the step as a larger batch
     /// does, without its in-batch negatives and its memory.
     pub accumulate: usize,
@@ -135,11 +149,16 @@ pub struct TrainSettings {
     pub checkpoint_every: usize,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl Default for TrainSettings {
     fn default() -> Self {
         Self {
             epochs: 1,
             batch_size: 16,
+            order: Order::Shuffled,
             accumulate: 1,
             freeze_layers: None,
             learning_rate: 2e-5,

@@ -4,7 +4,7 @@ use super::checkpoint::{self, Position};
 use super::contrast::Contrast;
 use super::optimiser::{Step, clipping};
 use super::renewal::{Alongside, Renewed};
-use super::settings::TrainSettings;
+use super::settings::{Order, TrainSettings};
 use super::statistics::{SourceWeight, Tallies};
 use super::validation::{Check, Curve, Validation};
 use super::{Result, TrainError, batches};
@@ -246,7 +246,10 @@ impl Trainer<'_> {
         gradients.clear();
         let mut tallies = Tallies::new(pupil.sources().len());
         let mut sum = 0.0;
-        let members_of = |number| batches::members(instances, self.settings.batch_size, number, self.seed);
+        let members_of = |number| match self.settings.order {
+            Order::Shuffled => batches::members(instances, self.settings.batch_size, number, self.seed),
+            Order::File => batches::members_in_order(instances, self.settings.batch_size, number, self.seed),
+        };
         for number in numbers.clone() {
             let members = members_of(number);
             let learned = pupil.learn(Turn { members: &members, number, temperature }, gradients)?;
