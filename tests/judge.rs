@@ -67,7 +67,7 @@ fn a_judge_is_trained_measured_on_queries_it_has_not_seen_and_used() -> Outcome 
         "x",
     ];
     let message = fail(folder, &wrong)?;
-    assert!(message.contains("--validation-share"), "{message}");
+    assert!(message.contains("--validation-split"), "{message}");
     Ok(())
 }
 

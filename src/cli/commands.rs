@@ -126,10 +126,17 @@ fn run_recipe(work: &Workplace<'_>, arguments: arguments::Run) -> Result<()> {
     let gauge = if arguments.force { chain::GaugeChoice::Force } else { chain::GaugeChoice::Obey };
     let out = arguments.out.unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     let encoder = find_encoder(&recipe.encoder)?;
+    let guide = recipe.guide.as_deref().map(find_encoder).transpose()?;
     let teacher = recipe.teacher.as_deref().map(find_encoder).transpose()?;
     let judge = recipe.judge.as_deref().filter(|name| *name != Path::new(TRAIN)).map(find_encoder).transpose()?;
-    let places =
-        chain::Places { encoder: &encoder, teacher: teacher.as_deref(), judge: judge.as_deref(), out: &out, gauge };
+    let places = chain::Places {
+        encoder: &encoder,
+        teacher: teacher.as_deref(),
+        guide: guide.as_deref(),
+        judge: judge.as_deref(),
+        out: &out,
+        gauge,
+    };
     let outcome = chain::run(work, &recipe, &places)?;
     let text = table(&outcome);
     print(&text)?;

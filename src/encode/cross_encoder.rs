@@ -7,7 +7,7 @@ use super::fast_bert::{FastBert, Finish, Scratch};
 use super::kernels::{Dropout, Precision};
 use super::learn::{Dropping, Learner};
 use super::packing::{PackedBatch, group_by_length};
-use super::parameters::{Parameters, WeightFile, weight_names};
+use super::parameters::{Parameters, WeightFile, save, weight_names};
 use super::pooling::{Pooling, pool};
 use super::settings::{Length, read_object};
 use super::trunk::{Architecture, Computing, Kernels, Trunk, absent};
@@ -319,7 +319,7 @@ fn write_weights(parameters: &Parameters, prefix: &str, path: &Path) -> Result<(
             (if own { name.to_owned() } else { format!("{prefix}{name}") }, value.detach())
         })
         .collect();
-    Ok(candle_core::safetensors::save(&named, path)?)
+    save(&named, path)
 }
 
 fn sigmoid(logit: f32) -> f32 {

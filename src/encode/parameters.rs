@@ -266,6 +266,17 @@ impl Parameters {
     /// [`EncodeError::Candle`] when the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let tensors: HashMap<&str, Tensor> = self.iter().map(|(name, value)| (name, value.detach())).collect();
-        Ok(candle_core::safetensors::save(&tensors, path)?)
+        save(&tensors, path)
     }
+}
+
+/// Writes `tensors` as safetensors, for whoever may read what the user makes: the library would write for the user alone.
+///
+/// # Errors
+/// [`EncodeError::Candle`], [`EncodeError::Data`] when the file cannot be written.
+pub(super) fn save<K: AsRef<str> + Ord + std::fmt::Display>(tensors: &HashMap<K, Tensor>, path: &Path) -> Result<()> {
+    let usual = std::fs::File::create(path).and_then(|file| file.metadata());
+    let usual = usual.map_err(data::Error::io("create", path))?.permissions();
+    candle_core::safetensors::save(tensors, path)?;
+    Ok(std::fs::set_permissions(path, usual).map_err(data::Error::io("give leave to read", path))?)
 }

@@ -27,6 +27,8 @@ pub struct Places<'p> {
     pub encoder: &'p Path,
     /// Folder of the teacher, where the recipe names one.
     pub teacher: Option<&'p Path>,
+    /// Folder of the guide, where the recipe names one.
+    pub guide: Option<&'p Path>,
     /// Folder of the judge, where the recipe names one that is not trained.
     pub judge: Option<&'p Path>,
     /// Folder of the outcome.
@@ -313,7 +315,7 @@ fn train_arm(
             settings: &prepared.train,
             seed,
             collection: Some((collection, &recipe.train_split)),
-            guide: None,
+            guide: places.guide,
         };
         let trained = training::train(work, places.encoder, file, how)?;
         for line in trained.summary.lines() {
@@ -379,6 +381,9 @@ fn provenance(
         .input("train", collection.split_digest(&recipe.train_split)?)
         .input("test", collection.split_digest(&recipe.test_split)?)
         .input("encoder", crate::encode::BiEncoder::digest(places.encoder)?);
+    if let Some(guide) = places.guide {
+        provenance = provenance.input("guide", crate::encode::BiEncoder::digest(guide)?);
+    }
     if let Some(teacher) = places.teacher {
         provenance = provenance.input("teacher", crate::encode::CrossEncoder::digest(teacher)?);
     }

@@ -39,6 +39,9 @@ pub struct Recipe {
     /// Cross-encoder whose scores the losses that distil learn from; default none. A folder, or a name as for `encoder`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
+    /// Encoder that takes likely answers out of the negatives in training, by `train.guide_margin`. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guide: Option<PathBuf>,
     /// Cross-encoder for thresholds on relevance, and for the source `cross-encoder`: `train`, which trains one in two folds
     /// of the training queries, from `encoder`; or a folder or name. Default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
