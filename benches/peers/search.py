@@ -29,14 +29,15 @@ EFFORTS = [10, 20, 40, 64, 96, 128, 192, 256, 384, 512]
 STORAGES = ["f32", "bf16", "int8"]
 
 
-def python():
+def python(name="peers-search", packages=PACKAGES):
+    """A Python that has `packages`: the one given, or one made once from PyPI under the target folder."""
     given = os.environ.get("PEERS_PYTHON")
     if given:
         return given
-    place = TARGET / "peers-search"
+    place = TARGET / name
     if not (place / "complete").exists():
         subprocess.run([sys.executable, "-m", "venv", place], check=True)
-        subprocess.run([place / "bin/python", "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+        subprocess.run([place / "bin/python", "-m", "pip", "install", "--quiet", *packages], check=True)
         (place / "complete").touch()
     return str(place / "bin/python")
 

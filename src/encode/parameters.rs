@@ -62,7 +62,8 @@ impl WeightFile {
             Some(near) => fault.hint(format!(
                 "the nearest name in the file is {near}; do config.json and the weights belong together?"
             )),
-            None => fault.hint("the file holds no tensor at all"),
+            None => fault
+                .hint("the file holds no other tensor; is it an encoder without the head that a cross-encoder has?"),
         }
     }
 }
